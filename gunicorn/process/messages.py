@@ -1,0 +1,152 @@
+"""What the arbiter, the spawners and the workers say to each other: one frozen class per message.
+
+A message is one JSON object in one SOCK_SEQPACKET datagram. JSON and not pickle: a datagram can be read in a trace,
+and nothing that arrives can run code.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Union
+
+import attrs
+
+__all__ = [
+    "BootFailed",
+    "Exited",
+    "Hello",
+    "Message",
+    "MoldFailed",
+    "MoldReady",
+    "Reopen",
+    "Spawn",
+    "SpawnFailed",
+    "Spawned",
+    "StartMold",
+    "WorkerLeaving",
+    "WorkerReady",
+    "decode",
+    "encode",
+]
+
+
+@attrs.frozen
+class Hello:
+    """A fork server that was started by exec is at work."""
+
+    pid: int
+
+
+@attrs.frozen
+class StartMold:
+    """Fork a clone for ``generation`` that re-reads the configuration. Descriptors: the generation's listeners."""
+
+    generation: int
+
+
+@attrs.frozen
+class MoldReady:
+    """The mold has loaded all that it needs. Descriptor: its channel."""
+
+    generation: int
+    pid: int
+
+
+@attrs.frozen
+class MoldFailed:
+    """The mold could not load its configuration or application; it is gone."""
+
+    generation: int
+    exit_code: int
+    reason: str
+
+
+@attrs.frozen
+class Spawn:
+    """Fork one worker into ``slot``; ``age`` is the server-wide running number of workers."""
+
+    slot: int
+    age: int
+    generation: int
+
+
+@attrs.frozen
+class Spawned:
+    """The worker exists. Descriptors: its report channel, then (Linux) its pidfd."""
+
+    slot: int
+    age: int
+    pid: int
+
+
+@attrs.frozen
+class SpawnFailed:
+    """No process could be made; ``exit_code`` is what the server should end with if this was the first boot."""
+
+    slot: int
+    age: int
+    exit_code: int
+    reason: str
+
+
+@attrs.frozen
+class Exited:
+    """A worker ended (only where it is the spawner's child). ``status`` as from ``os.waitpid``."""
+
+    pid: int
+    status: int
+
+
+@attrs.frozen
+class Reopen:
+    """Reopen the log files, so that workers forked later write to the new ones."""
+
+
+@attrs.frozen
+class WorkerReady:
+    """The application is loaded and the worker serves."""
+
+
+@attrs.frozen
+class WorkerLeaving:
+    """The worker would like to be replaced (``max_requests`` and the like); it serves until it gets TERM."""
+
+    reason: str
+
+
+@attrs.frozen
+class BootFailed:
+    """The worker ends with ``exit_code`` without having been ready."""
+
+    exit_code: int
+    reason: str
+
+
+Message = Union[
+    Hello, StartMold, MoldReady, MoldFailed, Spawn, Spawned, SpawnFailed, Exited, Reopen, WorkerReady, WorkerLeaving, BootFailed
+]
+
+_CLASSES: dict[str, type[Message]] = {
+    cls.__name__: cls
+    for cls in (
+        Hello, StartMold, MoldReady, MoldFailed, Spawn, Spawned, SpawnFailed, Exited, Reopen, WorkerReady, WorkerLeaving, BootFailed,
+    )
+}  # fmt: skip
+
+
+def encode(message: Message) -> bytes:
+    """The datagram that carries ``message``."""
+    return json.dumps({"type": type(message).__name__, **attrs.asdict(message)}).encode()
+
+
+def decode(datagram: bytes) -> Message:
+    """The message in ``datagram``.
+
+    Raises:
+        ValueError: not one of ours.
+    """
+    fields = json.loads(datagram)
+    try:
+        return _CLASSES[fields.pop("type")](**fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a message: {datagram[:80]!r}") from error
