@@ -1,1 +1,1 @@
-
+"""The doors: commands, and the base classes of custom applications."""

@@ -1,13 +1,13 @@
 """What the arbiter, the spawners and the workers say to each other: one frozen class per message.
 
-A message is one JSON object in one SOCK_SEQPACKET datagram. JSON and not pickle: a datagram can be read in a trace,
-and nothing that arrives can run code.
+A message is one JSON object in one SOCK_SEQPACKET datagram. JSON and not pickle: a datagram can be read in a
+trace, and nothing that arrives can run code.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Union
+from typing import get_args
 
 import attrs
 
@@ -15,6 +15,7 @@ __all__ = [
     "BootFailed",
     "Exited",
     "Hello",
+    "Listeners",
     "Message",
     "MoldFailed",
     "MoldReady",
@@ -39,7 +40,7 @@ class Hello:
 
 @attrs.frozen
 class StartMold:
-    """Fork a clone for ``generation`` that re-reads the configuration. Descriptors: the generation's listeners."""
+    """Fork a clone that loads ``generation``. Descriptors: its listeners; none means those of the root."""
 
     generation: int
 
@@ -81,7 +82,7 @@ class Spawned:
 
 @attrs.frozen
 class SpawnFailed:
-    """No process could be made; ``exit_code`` is what the server should end with if this was the first boot."""
+    """No process could be made. A server whose first worker this was ends with ``exit_code``."""
 
     slot: int
     age: int
@@ -100,6 +101,15 @@ class Exited:
 @attrs.frozen
 class Reopen:
     """Reopen the log files, so that workers forked later write to the new ones."""
+
+
+@attrs.frozen
+class Listeners:
+    """Hold these listeners instead of those held so far. Descriptors: the listeners, maybe none.
+
+    A spawner that kept the listeners of a retired generation would keep their ports in LISTEN with nobody to
+    accept.
+    """
 
 
 @attrs.frozen
@@ -122,16 +132,12 @@ class BootFailed:
     reason: str
 
 
-Message = Union[
-    Hello, StartMold, MoldReady, MoldFailed, Spawn, Spawned, SpawnFailed, Exited, Reopen, WorkerReady, WorkerLeaving, BootFailed
-]
+Message = (
+    Hello | StartMold | MoldReady | MoldFailed | Spawn | Spawned | SpawnFailed | Exited | Reopen | Listeners
+    | WorkerReady | WorkerLeaving | BootFailed
+)  # fmt: skip
 
-_CLASSES: dict[str, type[Message]] = {
-    cls.__name__: cls
-    for cls in (
-        Hello, StartMold, MoldReady, MoldFailed, Spawn, Spawned, SpawnFailed, Exited, Reopen, WorkerReady, WorkerLeaving, BootFailed,
-    )
-}  # fmt: skip
+_CLASSES: dict[str, type[Message]] = {cls.__name__: cls for cls in get_args(Message)}
 
 
 def encode(message: Message) -> bytes:

@@ -1,0 +1,87 @@
+"""What the HTTP/1.1 core costs, in microseconds: ``python -m benchmarks.parse`` or ``python benchmarks/parse.py``.
+
+Best of several short runs, because the noise of a shared machine only ever adds.
+"""
+
+from __future__ import annotations
+
+import timeit
+from typing import TYPE_CHECKING
+
+from gunicorn.http import Data, EndOfMessage, Peer, Policy, Response, ServerConnection
+from gunicorn.http.state import Client, Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BROWSER = b"""\
+GET /articles/2026/11/structured?page=2 HTTP/1.1\r
+Host: www.example.com\r
+Connection: keep-alive\r
+Cache-Control: max-age=0\r
+sec-ch-ua: "Chromium";v="120", "Not?A_Brand";v="8"\r
+Upgrade-Insecure-Requests: 1\r
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36\r
+Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r
+Sec-Fetch-Site: none\r
+Accept-Encoding: gzip, deflate, br\r
+Accept-Language: en-US,en;q=0.9\r
+Cookie: sessionid=abcdefghijklmnop; csrftoken=0123456789abcdef\r
+Referer: https://www.example.com/index.html\r
+\r
+"""
+HELLO = b"GET / HTTP/1.1\r\nHost: localhost:8000\r\nAccept: */*\r\n\r\n"
+RESPONSE = Response(
+    200, b"OK", [(b"Content-Type", b"text/plain"), (b"Content-Length", b"14"), (b"X-Frame-Options", b"DENY")]
+)
+BODY = Data(b"Hello, World!\n")
+END = EndOfMessage()
+
+
+def best(run: Callable[[], object], number: int = 5000, repeat: int = 9) -> float:
+    """Microseconds for one call."""
+    return min(timeit.repeat(run, number=number, repeat=repeat)) / number * 1e6
+
+
+def cycle(connection: ServerConnection, request: bytes) -> Callable[[], bytes]:
+    """One request and its answer on a kept connection."""
+
+    def run() -> bytes:
+        connection.receive_data(request)
+        connection.next_event()
+        out = connection.send(RESPONSE) + connection.send(BODY) + connection.send(END)
+        connection.start_next_cycle()
+        return out
+
+    return run
+
+
+def parse(connection: ServerConnection, request: bytes) -> Callable[[], object]:
+    """Bytes to Request event; the reset between two is measured with it and costs what it costs in a worker."""
+
+    def run() -> object:
+        connection._client, connection._server = Client.IDLE, Server.IDLE
+        connection._begin_cycle()
+        connection.receive_data(request)
+        return connection.next_event()
+
+    return run
+
+
+def main() -> None:
+    peer = Peer("127.0.0.1", 50000)
+    for engine in ("fast", "python"):
+        policy = Policy(new_engine=engine)
+        connection = ServerConnection(policy, peer)
+        both = best(cycle(connection, HELLO))
+        print(f"{engine:7} browser request, 12 fields -> Request  {best(parse(connection, BROWSER)):7.2f} us")
+        connection = ServerConnection(policy, peer)
+        head = best(parse(connection, HELLO))
+        print(f"{engine:7} hello request, 2 fields -> Request     {head:7.2f} us")
+        print(f"{engine:7} response, 3 fields and body -> bytes   {both - head:7.2f} us")
+        print(f"{engine:7} hello request and response             {both:7.2f} us")
+        print(f"{engine:7} new connection                         {best(lambda: ServerConnection(policy, peer)):7.2f} us")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""One worker is one task: it asks for the process, watches its deadlines, hears its reports, and reaps it.
+
+Cancelling the task *is* stopping the worker: TERM, a wait with a deadline, KILL, reap. No process outlives its task.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+import trio
+
+from gunicorn.arbiter.handle import receive, receive_pending
+from gunicorn.arbiter.obituary import log_death
+from gunicorn.arbiter.roster import ChildExit, SpawnChild
+from gunicorn.process.channel import ChannelClosed
+from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gunicorn.arbiter.handle import Handle
+    from gunicorn.process.channel import Channel
+    from gunicorn.process.messages import Message
+    from gunicorn.process.slots import Slot
+
+__all__ = ["Child", "Observer", "SpawnError", "StopPlan", "Timing"]
+
+#: Between SIGABRT and SIGKILL of a worker that hangs: time for ``worker_abort`` and a traceback, seconds.
+ABORT_WAIT = 1.0
+#: For the kernel to end a process after SIGKILL, seconds. One in uninterruptible sleep may take for ever.
+KILL_WAIT = 1.0
+#: A wake-up this late (seconds) means that this process did not run either: suspended, stopped or starved.
+SUSPENDED = 1.0
+
+
+class SpawnError(Exception):
+    """The spawner could not make the process."""
+
+    def __init__(self, exit_code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+        self.reason = reason
+
+
+class Observer(Protocol):
+    """Who is told what becomes of a child."""
+
+    def child_spawned(self, child: Child) -> None:
+        """The process exists: ``child.pid``."""
+
+    def child_ready(self, child: Child) -> None:
+        """It serves."""
+
+    def child_leaving(self, child: Child, reason: str) -> None:
+        """It would like to be replaced."""
+
+    def child_exited(self, child: Child, ended: ChildExit) -> None:
+        """It is gone and reaped, or was never made."""
+
+
+class Log(Protocol):
+    """What is used of a logger."""
+
+    def debug(self, msg: str, *args: object) -> None: ...
+    def info(self, msg: str, *args: object) -> None: ...
+    def warning(self, msg: str, *args: object) -> None: ...
+    def error(self, msg: str, *args: object) -> None: ...
+    def critical(self, msg: str, *args: object) -> None: ...
+
+
+@attrs.define
+class StopPlan:
+    """How workers are asked to stop, shared by all: one signal, and one absolute deadline (trio clock) when the server ends."""
+
+    signal: int = signal.SIGTERM
+    deadline: float = float("inf")
+
+
+@attrs.frozen
+class Timing:
+    """Seconds; 0 is off."""
+
+    liveness: float
+    graceful: float
+
+
+class Child:
+    """The life of one worker.
+
+    Args:
+        order: Slot, age and generation.
+        slot: Its shared memory.
+        spawn: Makes the process; raises ``SpawnError``.
+        clock: The clock of ``slot.deadline``, ``time.monotonic`` in production.
+    """
+
+    def __init__(
+        self,
+        order: SpawnChild,
+        slot: Slot,
+        *,
+        spawn: Callable[[SpawnChild], Awaitable[Handle]],
+        observer: Observer,
+        plan: StopPlan,
+        timing: Timing,
+        log: Log,
+        clock: Callable[[], float],
+    ) -> None:
+        self.order = order
+        self.age = order.age
+        self.pid = 0
+        self.slot = slot
+        self.is_ready = False
+        self._spawn = spawn
+        self._observer = observer
+        self._plan = plan
+        self._timing = timing
+        self._log = log
+        self._clock = clock
+        self._scope = trio.CancelScope()
+        self._grace: trio.CancelScope | None = None
+        self._retire_by = float("inf")
+        self._became_ready = trio.Event()
+        self._handle: Handle | None = None
+        self._timed_out = False
+        self._killed = False
+        self._boot_failure: BootFailed | None = None
+        self._ended = ChildExit(code=0, reason="stopped before it was made")
+
+    # --- commands ------------------------------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Stop this one: it has ``graceful_timeout`` to finish its requests."""
+        self._retire_by = trio.current_time() + self._timing.graceful
+        self._scope.cancel()
+
+    def hurry(self) -> None:
+        """The shared plan has changed: follow it, also when this one is stopping already."""
+        if self._grace is not None and self._handle is not None:
+            self._grace.deadline = min(self._grace.deadline, self._plan.deadline)
+            self._handle.send_signal(self._plan.signal)
+
+    def send_signal(self, number: int) -> None:
+        """Pass a signal on, if there is a process."""
+        if self._handle is not None:
+            self._handle.send_signal(number)
+
+    # --- the task ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Live one worker's life. Whatever happens, the observer is told of its end exactly once."""
+        try:
+            with self._scope:
+                await self._live()
+        finally:
+            self._bury()
+
+    async def _live(self) -> None:
+        try:
+            self._handle = handle = await self._spawn(self.order)
+        except SpawnError as error:
+            self._ended = ChildExit(code=error.exit_code, reason=error.reason)
+            return
+        self.pid = handle.pid
+        self._observer.child_spawned(self)
+        ended = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, handle)
+                nursery.start_soon(self._listen, handle.report)
+                ended = await handle.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._ended = ended or await self._stop(handle)
+
+    async def _stop(self, handle: Handle) -> ChildExit:
+        handle.send_signal(self._plan.signal)
+        self._grace = trio.CancelScope(shield=True, deadline=min(self._retire_by, self._plan.deadline))
+        with self._grace:
+            return await handle.wait()
+        self._killed = True
+        self._log.warning("Worker (pid:%s) did not stop in time and is killed.", self.pid)
+        handle.send_signal(signal.SIGKILL)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + KILL_WAIT):
+            return await handle.wait()
+        self._log.error("Worker (pid:%s) cannot be killed; the kernel holds it.", self.pid)
+        return ChildExit(signal=signal.SIGKILL)
+
+    async def _watch(self, handle: Handle) -> None:
+        """End a worker that passes its own deadline."""
+        while await self._is_late():
+            # This process did not run when the deadline passed, so the worker may not have run either.
+            await trio.sleep(self._timing.liveness)
+            if self.slot.deadline <= self._clock():
+                break
+        self._timed_out = self._killed = True
+        self._log.critical("WORKER TIMEOUT (pid:%s)", self.pid)
+        handle.send_signal(signal.SIGABRT)
+        await trio.sleep(ABORT_WAIT)
+        handle.send_signal(signal.SIGKILL)
+
+    async def _is_late(self) -> bool:
+        """Wait until the deadline in the slot has passed; whether that was noticed far too late."""
+        while (deadline := self.slot.deadline) > self._clock():
+            with trio.move_on_after(deadline - self._clock()):
+                if self.is_ready:
+                    await trio.sleep_forever()
+                # A booting worker may have no deadline, and gets one when it is ready: look again then.
+                await self._became_ready.wait()
+        return self._clock() - deadline > SUSPENDED
+
+    async def _listen(self, report: Channel) -> None:
+        """Hear reports until the worker has no more to say; its exit is another task's to see."""
+        try:
+            while True:
+                message, fds = await receive(report)
+                self._take(message, fds)
+        except ChannelClosed:
+            return
+
+    def _take(self, message: Message, fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+        if isinstance(message, WorkerReady):
+            self.is_ready = True
+            self._became_ready.set()
+            self._observer.child_ready(self)
+        elif isinstance(message, WorkerLeaving):
+            self._observer.child_leaving(self, message.reason)
+        elif isinstance(message, BootFailed):
+            self._boot_failure = message
+
+    # --- the end -------------------------------------------------------------------------------------------------------
+
+    def _bury(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._hear_last_words(handle.report)
+            handle.close()
+            log_death(self._log, self, self._conclude(), by_us=self._killed)
+        # The table of requests had to outlive the worker for the log; the next one starts clean.
+        self.slot.reset()
+        self._observer.child_exited(self, self._conclude())
+
+    def _hear_last_words(self, report: Channel) -> None:
+        """The exit can be noticed before what was sent ahead of it has been read."""
+        try:
+            while (pending := receive_pending(report)) is not None:
+                self._take(*pending)
+        except ChannelClosed:
+            return
+
+    def _conclude(self) -> ChildExit:
+        if self._boot_failure is not None and not self.is_ready:
+            code, reason = self._boot_failure.exit_code, self._boot_failure.reason
+            return ChildExit(code=code, reason=reason, timed_out=self._timed_out)
+        return attrs.evolve(self._ended, timed_out=self._timed_out)

@@ -1,0 +1,353 @@
+"""The arbiter's side of those who fork: the root fork server and the molds.
+
+Requests that were sent to a spawner which then died are not lost: they stay in a table until they are answered, and
+are sent again to its successor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+import trio
+
+from gunicorn.arbiter.child import SpawnError
+from gunicorn.arbiter.handle import Handle, receive, send
+from gunicorn.process.channel import Channel, ChannelClosed
+from gunicorn.process.messages import (
+    Exited,
+    Hello,
+    Listeners,
+    MoldFailed,
+    MoldReady,
+    Reopen,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    StartMold,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from gunicorn.arbiter.child import Log
+    from gunicorn.arbiter.roster import SpawnChild
+    from gunicorn.process.messages import Message
+
+__all__ = ["Foundry", "MoldError", "Process"]
+
+#: First and longest pause before a fork server is started again that died right after its start, seconds.
+RESTART_FIRST, RESTART_LIMIT = 0.1, 30.0
+
+
+class MoldError(Exception):
+    """The mold could not load its configuration or application."""
+
+    def __init__(self, exit_code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+        self.reason = reason
+
+
+class Process(Protocol):
+    """A child process of the arbiter that is no worker."""
+
+    @property
+    def pid(self) -> int: ...
+    async def wait(self) -> object: ...
+
+
+@attrs.define(eq=False)
+class Request:
+    """A worker, or a mold, that was asked for."""
+
+    message: Spawn | StartMold
+    fds: tuple[int, ...] = ()
+    sent: bool = False
+    answered: trio.Event = attrs.Factory(trio.Event)
+    handle: Handle | None = None
+    error: SpawnError | MoldError | None = None
+
+
+@attrs.define(eq=False)
+class Mold:
+    """A spawner of one generation, and the task that listens to it."""
+
+    channel: Channel
+    listening: trio.CancelScope = attrs.Factory(trio.CancelScope)
+
+
+class Foundry:
+    """Asks for workers and molds.
+
+    Args:
+        root: Channel to the root fork server. Owned from now on.
+        process: The root fork server.
+        restart: Starts another root by exec; its channel and process.
+        root_generation: The generation whose workers the root itself forks; None when each needs a mold.
+        listeners: Descriptors of the listeners that molds get.
+    """
+
+    def __init__(
+        self,
+        root: Channel,
+        process: Process,
+        *,
+        restart: Callable[[], Awaitable[tuple[Channel, Process]]],
+        root_generation: int | None,
+        log: Log,
+    ) -> None:
+        root.setblocking(False)
+        self._root = root
+        self._process = process
+        self._restart = restart
+        self._root_generation = root_generation
+        self._log = log
+        self._molds: dict[int, Mold] = {}
+        self._mold_fds: dict[int, tuple[int, ...]] = {}
+        self._orders: dict[int, Request] = {}
+        self._mold_requests: dict[int, Request] = {}
+        self._handles: dict[int, Handle] = {}
+        self._nursery: trio.Nursery
+        self._running = trio.CancelScope()
+        self._stopped = trio.Event()
+
+    # --- requests ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_forking(self) -> bool:
+        """Whether there may be a child of ours whose pid is not known yet."""
+        return bool(self._orders)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the root fork server."""
+        return self._process.pid
+
+    def already_sent(self, message: Spawn | StartMold, fds: Sequence[int] = ()) -> None:
+        """``message`` was written to the root's channel before the event loop was there."""
+        request = Request(message, tuple(fds), sent=True)
+        if isinstance(message, Spawn):
+            self._orders[message.age] = request
+        else:
+            self._mold_fds[message.generation] = request.fds
+            self._mold_requests[message.generation] = request
+
+    async def spawn(self, order: SpawnChild) -> Handle:
+        """A new worker process.
+
+        Raises:
+            SpawnError: it could not be made.
+        """
+        request = self._orders.get(order.age)
+        if request is None:
+            request = self._orders[order.age] = Request(Spawn(order.slot, order.age, order.generation))
+            await self._send_order(request)
+        try:
+            await request.answered.wait()
+        except trio.Cancelled:
+            # Too late for the fork server to hear of it: when its answer comes, nobody waits and the worker is ended.
+            if request.handle is not None:
+                self._disown(request.handle)
+            raise
+        finally:
+            del self._orders[order.age]
+        if isinstance(request.error, SpawnError):
+            raise request.error
+        assert request.handle is not None
+        return request.handle
+
+    async def start_mold(self, generation: int, fds: Sequence[int]) -> None:
+        """Have a mold for ``generation``, which holds the listeners ``fds``.
+
+        Raises:
+            MoldError: it could not load what it needs.
+        """
+        self._mold_fds[generation] = tuple(fds)
+        request = self._mold_requests.get(generation)
+        if request is None:
+            request = self._mold_requests[generation] = Request(StartMold(generation), tuple(fds))
+            await self._send(self._root, request)
+        try:
+            await request.answered.wait()
+        finally:
+            self._mold_requests.pop(generation, None)
+        if request.error is not None:
+            raise request.error
+
+    def retire_molds(self, keep: int) -> None:
+        """Close every mold but the one of generation ``keep``."""
+        for generation in [g for g in self._mold_fds if g != keep]:
+            del self._mold_fds[generation]
+            self._drop_mold(generation)
+        if keep != self._root_generation:
+            self._root_generation = None
+
+    def retire_mold(self, generation: int) -> None:
+        """Close one mold."""
+        self._mold_fds.pop(generation, None)
+        self._drop_mold(generation)
+
+    async def reopen_logs(self) -> None:
+        """Have all spawners reopen their log files, for the workers to come."""
+        for channel in [self._root, *(mold.channel for mold in self._molds.values())]:
+            await self._tell(channel, Reopen())
+
+    async def hold(self, fds: Sequence[int]) -> None:
+        """Have the root hold these listeners and no others."""
+        await self._tell(self._root, Listeners(), tuple(fds))
+
+    async def close(self) -> None:
+        """End all spawners: they leave at the end of their channels. Returns when the root has."""
+        self._running.cancel()
+        await self._stopped.wait()
+        self._root.close()
+        await self._process.wait()
+
+    # --- the task ------------------------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen to the spawners, and replace the root when it dies, until closed or cancelled."""
+        try:
+            with self._running:
+                async with trio.open_nursery() as self._nursery:
+                    task_status.started()
+                    await self._keep_root()
+        finally:
+            for mold in self._molds.values():
+                mold.channel.close()
+            self._stopped.set()
+
+    async def _keep_root(self) -> None:
+        pause = RESTART_FIRST
+        while True:
+            started = trio.current_time()
+            await self._hear(self._root)
+            self._log.error("Fork server (pid:%s) is gone; starting another one.", self._process.pid)
+            if trio.current_time() - started > RESTART_LIMIT:
+                pause = RESTART_FIRST
+            await self._succeed(pause)
+            pause = min(pause * 2, RESTART_LIMIT)
+
+    async def _succeed(self, pause: float) -> None:
+        self._root.close()
+        await self._process.wait()
+        await trio.sleep(pause)
+        self._root, self._process = await self._restart()
+        self._root.setblocking(False)
+        for request in [*self._mold_requests.values(), *self._orders.values()]:
+            if isinstance(request.message, StartMold):
+                await self._send(self._root, request)
+            elif request.message.generation == self._root_generation:
+                await self._send_order(request)
+
+    async def _hear(self, channel: Channel) -> None:
+        try:
+            while True:
+                message, fds = await receive(channel)
+                self._take(message, fds)
+        except ChannelClosed:
+            return
+
+    def _take(self, message: Message, fds: list[int]) -> None:
+        if isinstance(message, Spawned):
+            self._take_spawned(message, fds)
+            return
+        if isinstance(message, MoldReady):
+            self._take_mold(message, fds)
+            return
+        for fd in fds:
+            os.close(fd)
+        if isinstance(message, SpawnFailed):
+            self._answer(self._orders.get(message.age), SpawnError(message.exit_code, message.reason))
+        elif isinstance(message, MoldFailed):
+            error = MoldError(message.exit_code, message.reason)
+            self._answer(self._mold_requests.get(message.generation), error)
+        elif isinstance(message, Exited):
+            handle = self._handles.pop(message.pid, None)
+            if handle is not None:
+                handle.set_status(message.status)
+        elif isinstance(message, Hello):
+            self._log.debug("Fork server with pid: %s", message.pid)
+
+    def _take_spawned(self, message: Spawned, fds: list[int]) -> None:
+        report = Channel.from_fd(fds[0])
+        report.setblocking(False)
+        handle = Handle(message.pid, report, fds[1] if len(fds) > 1 else None)
+        if len(fds) == 1:
+            self._handles[message.pid] = handle
+        request = self._orders.get(message.age)
+        if request is None or request.answered.is_set():
+            self._disown(handle)
+            return
+        request.handle = handle
+        request.answered.set()
+
+    def _take_mold(self, message: MoldReady, fds: list[int]) -> None:
+        channel = Channel.from_fd(fds[0])
+        request = self._mold_requests.get(message.generation)
+        if message.generation not in self._mold_fds:
+            # Its reload was superseded while it loaded.
+            channel.close()
+            return
+        channel.setblocking(False)
+        self._molds[message.generation] = mold = Mold(channel)
+        self._nursery.start_soon(self._serve_mold, message.generation, mold)
+        self._answer(request, None)
+
+    async def _serve_mold(self, generation: int, mold: Mold) -> None:
+        """Listen to a mold; start another one when it dies while its generation is wanted."""
+        with mold.listening:
+            for request in [r for r in self._orders.values() if r.message.generation == generation]:
+                await self._send_order(request)
+            await self._hear(mold.channel)
+        mold.channel.close()
+        pause = RESTART_FIRST
+        while self._mold_fds.get(generation) is not None and self._molds.get(generation) is mold:
+            del self._molds[generation]
+            self._log.error("The mold of generation %s is gone; starting another one.", generation)
+            pause = await self._revive(generation, pause)
+
+    async def _revive(self, generation: int, pause: float) -> float:
+        await trio.sleep(pause)
+        try:
+            await self.start_mold(generation, self._mold_fds.get(generation, ()))
+        except MoldError as error:
+            self._log.error("The mold of generation %s cannot load: %s", generation, error.reason)
+        return min(pause * 2, RESTART_LIMIT)
+
+    # --- steps ---------------------------------------------------------------------------------------------------------
+
+    async def _send_order(self, request: Request) -> None:
+        generation = request.message.generation
+        if generation == self._root_generation:
+            await self._send(self._root, request)
+        elif generation in self._molds:
+            await self._send(self._molds[generation].channel, request)
+
+    async def _send(self, channel: Channel, request: Request) -> None:
+        await self._tell(channel, request.message, request.fds)
+
+    async def _tell(self, channel: Channel, message: Message, fds: tuple[int, ...] = ()) -> None:
+        try:
+            await send(channel, message, fds)
+        except ChannelClosed:
+            # Whoever listens to this channel sees its end too, and acts.
+            return
+
+    def _answer(self, request: Request | None, error: SpawnError | MoldError | None) -> None:
+        if request is not None:
+            request.error = error
+            request.answered.set()
+
+    def _drop_mold(self, generation: int) -> None:
+        mold = self._molds.pop(generation, None)
+        if mold is not None:
+            mold.listening.cancel()
+
+    def _disown(self, handle: Handle) -> None:
+        """A worker that nobody waits for any more."""
+        handle.send_signal(signal.SIGKILL)
+        handle.close()

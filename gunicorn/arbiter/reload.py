@@ -1,0 +1,189 @@
+"""HUP: a new configuration, rolled out by new workers before old ones leave, or not at all.
+
+Until the first worker of the new generation serves, everything can be undone: the old configuration, listeners and molds
+are kept. What cannot be undone (the pidfile, closing listeners) waits for that moment.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from gunicorn.arbiter.foundry import MoldError
+from gunicorn.arbiter.roster import Wanted
+from gunicorn.errors import ConfigError, HaltServer
+from gunicorn.process.listeners import close_listeners, create_listeners
+from gunicorn.process.pidfile import Pidfile
+from gunicorn.process.titles import set_title
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter.main import Supervisor
+    from gunicorn.process.listeners import Listener
+
+__all__ = ["Reload"]
+
+
+@attrs.frozen
+class Before:
+    """What a reload that fails goes back to."""
+
+    cfg: Any
+    listeners: list[Listener]
+
+
+class Reload:
+    """The reloads of one server; at most one is in the air."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._server = supervisor.server
+        self._generation = 1
+        self._before: Before | None = None
+        self._loading = trio.CancelScope()
+        self._outdated: list[Listener] = []
+
+    async def run(self) -> None:
+        """Read the configuration, start the generation that follows it. A reload still loading is superseded."""
+        self._loading.cancel()
+        self._loading = trio.CancelScope()
+        self._supervisor.notifier.reloading()
+        if self._before is None:
+            self._before = Before(self._server.cfg, self._server.LISTENERS)
+        with self._loading as scope:
+            try:
+                self._read()
+                await self._roll_out()
+            except MoldError as error:
+                self._fail(error.reason)
+            except (ConfigError, HaltServer) as error:
+                self._fail(str(error))
+            except (Exception, SystemExit) as error:  # noqa: BLE001
+                # The configuration is a program of the user, and whatever it raises the old one still serves.
+                self._server.log.exception("Reload failed")
+                self._fail(repr(error))
+        if scope.cancelled_caught:
+            self._server.log.info("Reload superseded by a newer one.")
+
+    def promoted(self, generation: int) -> None:
+        """The first worker of ``generation`` serves: there is no way back."""
+        supervisor, server = self._supervisor, self._server
+        supervisor.foundry.retire_molds(keep=generation)
+        if self._before is None:
+            return
+        kept = server.LISTENERS
+        self._outdated += [listener for listener in self._before.listeners if listener not in kept]
+        self._before = None
+        supervisor.start_service(supervisor.foundry.hold, [listener.fileno() for listener in kept])
+        self._rewrite_pidfile()
+        self.close_outdated()
+
+    def abandoned(self, generation: int, reason: str) -> None:
+        """The first worker of ``generation`` failed."""
+        self._supervisor.foundry.retire_mold(generation)
+        self._fail(f"the first worker of the new configuration failed: {reason}")
+
+    def close_outdated(self) -> None:
+        """Close listeners that are no longer configured, once nobody of an older generation accepts on them."""
+        if self._outdated and self._supervisor.only_generation(self._supervisor.roster.wanted.generation):
+            close_listeners(self._outdated, unlink=self._owns_files())
+            self._outdated = []
+
+    # --- steps ---------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Read and apply. It blocks the loop for as long as the user's file runs, as it does at the start."""
+        server = self._server
+        assert self._before is not None
+        old = server.cfg
+        server.app.reload()
+        server.cfg = server.app.cfg
+        _replace_environment(old.env, server.cfg.env, self._supervisor.boot.launch.environ)
+        self._set_up_logging()
+        server.LISTENERS = self._rebind(old)
+        server.call_hook("on_reload", server)
+        set_title("master", server.cfg.proc_name)
+
+    def _set_up_logging(self) -> None:
+        """A mistake in the logging settings is reported to the old log, which stays; the rest of the reload goes on."""
+        server = self._server
+        try:
+            server.log.setup(server.cfg)
+        except Exception as error:  # noqa: BLE001 - setup() is overridden by users, and logging.config raises anything
+            server.log.error("The logging settings are kept as they were: %s", error)
+        server.log.reopen_files()
+
+    def _rebind(self, old: Any) -> list[Listener]:
+        server = self._server
+        current = server.LISTENERS
+        if server.cfg.address == old.address and server.cfg.reuse_port == old.reuse_port:
+            return current
+        if self._supervisor.boot.is_systemd:
+            return current
+        listeners = create_listeners(server.cfg, server.log, current=current, attempts=1)
+        server.log.info("Listening at: %s (%s)", ",".join(map(str, listeners)), server.pid)
+        return listeners
+
+    async def _roll_out(self) -> None:
+        supervisor, cfg = self._supervisor, self._server.cfg
+        self._generation += 1
+        generation = self._generation
+        fds = [listener.fileno() for listener in self._server.LISTENERS]
+        try:
+            await supervisor.foundry.start_mold(generation, fds)
+        except BaseException:
+            supervisor.foundry.retire_mold(generation)
+            raise
+        cfg.freeze()
+        self._server.scaled(cfg.workers)
+        supervisor.execute(
+            supervisor.roster.reload(
+                Wanted(generation, cfg.workers),
+                trio.current_time(),
+                surge=cfg.reload_surge,
+                unavailable=cfg.reload_unavailable,
+            )
+        )
+
+    def _fail(self, reason: str) -> None:
+        """Go back to what serves."""
+        server, before = self._server, self._before
+        assert before is not None
+        self._before = None
+        new = server.LISTENERS
+        close_listeners([one for one in new if one not in before.listeners], unlink=self._owns_files())
+        server.LISTENERS = before.listeners
+        if server.cfg is not before.cfg:
+            _replace_environment(server.cfg.env, before.cfg.env, self._supervisor.boot.launch.environ)
+            server.cfg = server.app.cfg = before.cfg
+            self._set_up_logging()
+        server.scaled(self._supervisor.roster.count)
+        server.log.error("Reload failed, the server goes on as before: %s", reason)
+        self._supervisor.notifier.unchanged(reason)
+
+    def _rewrite_pidfile(self) -> None:
+        server = self._server
+        path = server.cfg.pidfile and server.cfg.pidfile + (".2" if self._supervisor.boot.predecessor else "")
+        if server.pidfile is not None:
+            server.pidfile.unlink()
+        server.pidfile = Pidfile(path) if path else None
+        try:
+            if server.pidfile is not None:
+                server.pidfile.create()
+        except ConfigError as error:
+            server.log.error("%s", error)
+
+    def _owns_files(self) -> bool:
+        return self._supervisor.boot.owns_socket_files
+
+
+def _replace_environment(old: dict[str, str], new: dict[str, str], original: dict[str, str]) -> None:
+    """Take ``raw_env`` of the old configuration back to what the process was started with, and apply the new one."""
+    for name in old:
+        if name in original:
+            os.environ[name] = original[name]
+        else:
+            os.environ.pop(name, None)
+    os.environ.update(new)

@@ -1,0 +1,381 @@
+"""Who should be running: the policy of supervision, without a process, a clock or an event loop.
+
+The roster is told what happened (``ready``, ``leaving``, ``exited``, …) together with the time, and answers with the actions that
+bring the real children closer to the wanted ones. It compares, it does not remember plans: after every event the same three rules
+look at the whole table (fill what is missing, replace what should go, retire what has been replaced), so an event that comes in an
+odd order can delay a step but never lose one.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Union
+
+import attrs
+
+__all__ = [
+    "Abandoned",
+    "Action",
+    "ChildExit",
+    "Halt",
+    "Promoted",
+    "Retire",
+    "Roster",
+    "SpawnChild",
+    "Wake",
+]
+
+#: A worker that stayed ready this long (seconds) proves that the crash loop is over.
+HEALTHY_AFTER = 1.0
+#: The first retry waits this long (seconds), each further one twice as long as the one before…
+BACKOFF_FIRST = 0.5
+#: …up to this. A minute would make a repaired database look broken for a minute.
+BACKOFF_LIMIT = 30.0
+#: What a worker exits with when its application could not be loaded; any other own exit during the first boot counts as this.
+WORKER_BOOT_ERROR = 3
+APP_LOAD_ERROR = 4
+
+
+class State(enum.Enum):
+    """What the roster knows of a child."""
+
+    BOOTING = "booting"
+    READY = "ready"
+    RETIRING = "retiring"
+
+
+@attrs.define
+class Member:
+    """One child, from the request to spawn it until its exit."""
+
+    age: int
+    slot: int
+    generation: int
+    state: State = State.BOOTING
+    ready_at: float = 0.0
+    leaving: bool = False
+
+
+@attrs.frozen
+class ChildExit:
+    """How a child ended: by ``code`` or by ``signal``, whichever is not None.
+
+    ``timed_out`` means that the arbiter ended it because it passed a deadline, ``reason`` is what the child (or the spawner) said.
+    """
+
+    code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    reason: str = ""
+
+    def __str__(self) -> str:
+        how = f"exit code {self.code}" if self.signal is None else f"signal {self.signal}"
+        return f"{how}: {self.reason}" if self.reason else how
+
+
+@attrs.frozen
+class SpawnChild:
+    """Ask ``generation``'s spawner for a worker in ``slot``."""
+
+    slot: int
+    age: int
+    generation: int
+
+
+@attrs.frozen
+class Retire:
+    """Stop the child ``age`` gracefully; it has been replaced or is no longer wanted."""
+
+    age: int
+
+
+@attrs.frozen
+class Promoted:
+    """The first worker of ``generation`` is ready: from now on replacements come from it."""
+
+    generation: int
+
+
+@attrs.frozen
+class Abandoned:
+    """The first worker of ``generation`` failed: the generation before it stays."""
+
+    generation: int
+    reason: str
+
+
+@attrs.frozen
+class Halt:
+    """End the server with ``exit_status``."""
+
+    exit_status: int
+    reason: str
+
+
+@attrs.frozen
+class Wake:
+    """Nothing more to do before ``at`` (the clock of ``now``): call ``tick`` then."""
+
+    at: float
+
+
+Action = Union[SpawnChild, Retire, Promoted, Abandoned, Halt, Wake]
+
+
+@attrs.define
+class Backoff:
+    """When the next spawn is allowed. Strikes are failures without a healthy worker between them."""
+
+    strikes: int = 0
+    not_before: float = 0.0
+    last_failure: float = float("-inf")
+
+    def strike(self, now: float, *, was_ready: bool) -> None:
+        """Count a failure. The first death of a worker that did serve is replaced at once; a boot that failed never is."""
+        self.strikes += 1
+        self.last_failure = now
+        doublings = self.strikes - (2 if was_ready else 1)
+        if doublings >= 0:
+            self.not_before = now + min(BACKOFF_FIRST * 2.0 ** min(doublings, 16), BACKOFF_LIMIT)
+
+    def proven_by(self, member: Member, now: float) -> bool:
+        """Whether ``member`` became ready after the last failure and has stayed so."""
+        is_newer = member.ready_at > self.last_failure
+        return member.state is not State.BOOTING and is_newer and now - member.ready_at >= HEALTHY_AFTER
+
+    def reset(self) -> None:
+        """Forget every failure."""
+        self.strikes, self.not_before, self.last_failure = 0, 0.0, float("-inf")
+
+
+@attrs.frozen
+class Wanted:
+    """``count`` workers of ``generation``."""
+
+    generation: int
+    count: int
+
+
+class Roster:
+    """The table of children and the rules over it.
+
+    Args:
+        count: Workers wanted.
+        slots: Slot numbers that exist, 0 to ``slots - 1``. Old and new generation never share a number, so this bounds both together.
+        surge: Workers above ``count`` that may exist while one is being replaced (``reload_surge``).
+        unavailable: Workers below ``count`` that may be missing while one is being replaced (``reload_unavailable``).
+        generation: Generation of the first workers.
+
+    Every method that reports an event returns the actions in the order in which to take them.
+    """
+
+    def __init__(
+        self, count: int, slots: int, *, surge: int = 1, unavailable: int = 0, generation: int = 1
+    ) -> None:
+        self.slots = slots
+        self.surge = surge
+        self.unavailable = unavailable
+        self.members: dict[int, Member] = {}
+        self.wanted = Wanted(generation, 0)
+        self.candidate: Wanted | None = None
+        self.canary: int | None = None
+        self.booted = False
+        self.stopping = False
+        self.backoff = Backoff()
+        self._age = 0
+        self.wanted = Wanted(generation, self._clamp(count))
+
+    # --- what is asked -------------------------------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """Workers wanted, as soon as a reload in the air is through."""
+        return (self.candidate or self.wanted).count
+
+    @property
+    def serving(self) -> int:
+        """Workers that serve."""
+        return sum(member.state is State.READY for member in self.members.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """All that are wanted serve, and nobody else is left to be replaced."""
+        fresh = self._fresh()
+        all_serve = len(fresh) == self.wanted.count and all(m.state is State.READY for m in fresh)
+        return all_serve and self.candidate is None and not self._outdated()
+
+    def tick(self, now: float) -> list[Action]:
+        """Time has passed (or the server starts)."""
+        return self._reconcile(now)
+
+    def resize(self, count: int, now: float) -> list[Action]:
+        """``count`` workers from now on, as far as there are slots for them; also while a reload is in the air."""
+        self.wanted = attrs.evolve(self.wanted, count=self._clamp(count))
+        if self.candidate is not None:
+            self.candidate = attrs.evolve(self.candidate, count=self.wanted.count)
+        return self._reconcile(now)
+
+    def reload(self, wanted: Wanted, now: float, *, surge: int = 1, unavailable: int = 0) -> list[Action]:
+        """Roll over to ``wanted``, whose spawner is ready. A reload still in the air is superseded."""
+        self.surge, self.unavailable = surge, unavailable
+        self.candidate = attrs.evolve(wanted, count=self._clamp(wanted.count))
+        superseded = self._retire_canary()
+        self.backoff.reset()
+        return superseded + self._reconcile(now)
+
+    def stop(self) -> None:
+        """No more replacements. Ending the children is the shell's part: their tasks are cancelled together."""
+        self.stopping = True
+
+    # --- what happened -------------------------------------------------------------------------------------------------
+
+    def ready(self, age: int, now: float) -> list[Action]:
+        """The child serves."""
+        member = self.members.get(age)
+        if member is None or member.state is not State.BOOTING:
+            return []
+        member.state, member.ready_at = State.READY, now
+        self.booted = True
+        promoted = self._promote() if age == self.canary else []
+        return promoted + self._reconcile(now)
+
+    def leaving(self, age: int, now: float) -> list[Action]:
+        """The child would like to be replaced; it serves until it is retired."""
+        member = self.members.get(age)
+        if member is None:
+            return []
+        member.leaving = True
+        return self._reconcile(now)
+
+    def exited(self, age: int, ended: ChildExit, now: float) -> list[Action]:
+        """The child is gone, or could never be made."""
+        member = self.members.pop(age, None)
+        if member is None or self.stopping:
+            return []
+        if age == self.canary:
+            return [*self._abandon(str(ended)), *self._reconcile(now)]
+        if self._ends_the_server(member, ended):
+            self.stopping = True
+            return [_halt(ended)]
+        if member.state is not State.RETIRING:
+            self._count_failure(member, now)
+        return self._reconcile(now)
+
+    # --- rules ---------------------------------------------------------------------------------------------------------
+
+    def _reconcile(self, now: float) -> list[Action]:
+        if self.stopping:
+            return []
+        if any(self.backoff.proven_by(member, now) for member in self.members.values()):
+            self.backoff.reset()
+        if now < self.backoff.not_before:
+            return [*self._retire(), Wake(self.backoff.not_before)]
+        actions = [*self._send_canary(), *self._fill()]
+        retired = self._retire()
+        # With no surge the place below the count is free only now.
+        return actions + retired + (self._fill() if retired else [])
+
+    def _send_canary(self) -> list[Action]:
+        if self.candidate is None or self.canary is not None:
+            return []
+        if self.candidate.count == 0:
+            return self._promote()
+        spawned = self._spawn(self.candidate.generation)
+        self.canary = self._age if spawned else None
+        return spawned
+
+    def _fill(self) -> list[Action]:
+        """Missing workers at once; replacements for those that should go as far as the surge allows."""
+        actions: list[Action] = []
+        # Neither surge nor unavailable would mean that nothing can ever be replaced.
+        limit = self.wanted.count + (self.surge if self.surge or self.unavailable else 1)
+        while len(self._fresh()) < self.wanted.count and len(self._living()) < limit:
+            spawned = self._spawn(self.wanted.generation)
+            if not spawned:
+                break
+            actions += spawned
+        return actions
+
+    def _retire(self) -> list[Action]:
+        """Retire what should go, as long as enough workers that serve remain. One that does not serve yet is no loss."""
+        actions: list[Action] = []
+        for member in self._outdated() + self._surplus():
+            if member.state is State.READY and self._ready() <= self._floor():
+                continue
+            member.state = State.RETIRING
+            actions.append(Retire(member.age))
+        return actions
+
+    def _floor(self) -> int:
+        """How many must serve while workers are replaced on purpose."""
+        return self.wanted.count - self.unavailable
+
+    def _fresh(self) -> list[Member]:
+        """Those that should stay, oldest first."""
+        return [m for m in self._living() if m.generation == self.wanted.generation and not m.leaving]
+
+    def _outdated(self) -> list[Member]:
+        """Those that should be replaced, oldest first."""
+        return [m for m in self._living() if m.generation != self.wanted.generation or m.leaving]
+
+    def _surplus(self) -> list[Member]:
+        """The oldest of those above the count."""
+        fresh = self._fresh()
+        return fresh[: max(len(fresh) - self.wanted.count, 0)]
+
+    def _living(self) -> list[Member]:
+        return [m for m in self.members.values() if m.state is not State.RETIRING and m.age != self.canary]
+
+    def _ready(self) -> int:
+        return sum(m.state is State.READY for m in self._living())
+
+    # --- steps ---------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, generation: int) -> list[Action]:
+        taken = {member.slot for member in self.members.values()}
+        slot = next((number for number in range(self.slots) if number not in taken), None)
+        if slot is None:
+            return []
+        self._age += 1
+        self.members[self._age] = Member(self._age, slot, generation)
+        return [SpawnChild(slot, self._age, generation)]
+
+    def _promote(self) -> list[Action]:
+        assert self.candidate is not None
+        self.wanted, self.candidate, self.canary = self.candidate, None, None
+        return [Promoted(self.wanted.generation)]
+
+    def _abandon(self, reason: str) -> list[Action]:
+        assert self.candidate is not None
+        failed, self.candidate, self.canary = self.candidate, None, None
+        return [Abandoned(failed.generation, reason)]
+
+    def _retire_canary(self) -> list[Action]:
+        member = self.members.get(self.canary) if self.canary is not None else None
+        self.canary = None
+        if member is None:
+            return []
+        member.state = State.RETIRING
+        return [Retire(member.age)]
+
+    def _ends_the_server(self, member: Member, ended: ChildExit) -> bool:
+        """Only an exit of its own before anyone ever served: a signal or a deadline may not come again, an ImportError will."""
+        is_own_exit = ended.signal is None and not ended.timed_out
+        return not self.booted and member.state is State.BOOTING and is_own_exit
+
+    def _count_failure(self, member: Member, now: float) -> None:
+        was_ready = member.state is State.READY
+        if was_ready and now - member.ready_at >= HEALTHY_AFTER:
+            return
+        self.backoff.strike(now, was_ready=was_ready)
+
+    def _clamp(self, count: int) -> int:
+        """Keep a slot for each replacement, or a full server could never be reloaded."""
+        return max(0, min(count, self.slots - max(self.surge, 1)))
+
+
+def _halt(ended: ChildExit) -> Halt:
+    """A child that said why it failed has said the status too; one that just left has failed to boot."""
+    if ended.code and (ended.reason or ended.code == APP_LOAD_ERROR):
+        return Halt(ended.code, ended.reason or "App failed to load.")
+    return Halt(WORKER_BOOT_ERROR, ended.reason or "Worker failed to boot.")

@@ -1,0 +1,225 @@
+"""How many workers, of which kind, and how long they may take."""
+
+from __future__ import annotations
+
+from gunicorn.config.callables import validate_class
+from gunicorn.config.importing import REMOVED_WORKERS, WORKER_ALIASES
+from gunicorn.config.kinds import Section
+
+__all__ = ["SETTINGS"]
+
+_here = Section("Worker Processes")
+
+
+def _worker_class(value: object) -> object:
+    found = validate_class(value)
+    if found in REMOVED_WORKERS:
+        raise ValueError(REMOVED_WORKERS[str(found)])
+    return found
+
+
+SETTINGS = (
+    _here.number(
+        "workers",
+        "-w --workers",
+        1,
+        """
+        The number of worker processes. Start from two for each CPU core and measure. Where the environment
+        has `WEB_CONCURRENCY`, that is the default. TTIN and TTOU change the number while the server runs.
+        """,
+        default_text="1, or $WEB_CONCURRENCY",
+        environ="WEB_CONCURRENCY",
+    ),
+    _here.text(
+        "worker_class",
+        "-k --worker-class",
+        "sync",
+        """
+        The kind of worker: `sync` (one request at a time per process) or `gthread` (a pool of threads per
+        process). Also an import path or a class of your own, and `egg:DISTRIBUTION#NAME` or the bare name
+        of an entry point in the group `gunicorn.workers`. `sync` with more than one thread means `gthread`.
+        """,
+        validator=_worker_class,
+        choices=tuple(WORKER_ALIASES),
+        later=("asgi", "gevent", "gevent_pywsgi", "gevent_wsgi", "tornado"),
+    ),
+    _here.number(
+        "threads",
+        "--threads",
+        1,
+        """
+        Threads that serve requests in each worker. More than one turns the `sync` worker into `gthread`.
+        Idle connections and slow clients occupy no thread.
+        """,
+    ),
+    _here.number(
+        "worker_connections",
+        "--worker-connections",
+        1000,
+        """
+        How many connections one worker keeps open at a time, idle ones included. Others wait in the
+        backlog.
+        """,
+    ),
+    _here.number(
+        "max_requests",
+        "--max-requests",
+        0,
+        """
+        Replace a worker after this many requests; 0 never does. It bounds the harm of a slow memory leak.
+        The replacement serves before the old worker leaves.
+        """,
+    ),
+    _here.number(
+        "max_requests_jitter",
+        "--max-requests-jitter",
+        0,
+        """
+        Adds a random number from 0 to this to each worker's `max_requests`, so that workers do not leave
+        together.
+        """,
+    ),
+    _here.number(
+        "timeout",
+        "-t --timeout",
+        30,
+        """
+        Seconds that a worker may be silent before it is killed and replaced; 0 waits for ever. A `sync`
+        worker is silent while it serves a request, so there this bounds the request as well.
+        """,
+    ),
+    _here.number(
+        "graceful_timeout",
+        "--graceful-timeout",
+        30,
+        """
+        Seconds that a worker gets to finish its requests when the server stops or replaces it. What is left
+        then is killed.
+        """,
+    ),
+    _here.number(
+        "keepalive",
+        "--keep-alive",
+        2,
+        """
+        Seconds that a connection may stay open between requests; 0 closes after each answer. Behind a load
+        balancer use more than its own idle time.
+        """,
+    ),
+    _here.span(
+        "boot_timeout",
+        "--boot-timeout",
+        0,
+        """
+        Seconds from the start of a worker process until it must be ready to serve; 0 means the same as
+        `timeout`. Raise it for applications that load much at import, without making `timeout` lax.
+        """,
+        since="28.0",
+    ),
+    _here.span(
+        "header_timeout",
+        "--header-timeout",
+        15,
+        """
+        Seconds for a whole request head to arrive, from its first byte; 0 is no limit. Later answers 408.
+        """,
+        since="28.0",
+    ),
+    _here.span(
+        "body_timeout",
+        "--body-timeout",
+        60,
+        """
+        Seconds that the application may wait for the next bytes of a request body; 0 is no limit. It limits
+        each wait, not the whole upload.
+        """,
+        since="28.0",
+    ),
+    _here.span(
+        "write_timeout",
+        "--write-timeout",
+        60,
+        """
+        Seconds that a client may take none of the bytes of an answer before its connection is closed; 0 is
+        no limit. It limits each wait, not the whole download.
+        """,
+        since="28.0",
+    ),
+    _here.number(
+        "reload_surge",
+        "--reload-surge",
+        1,
+        """
+        How many workers beyond `workers` a reload may run for a time. More makes a reload quicker and needs
+        more memory.
+        """,
+        since="28.0",
+    ),
+    _here.number(
+        "reload_unavailable",
+        "--reload-unavailable",
+        0,
+        """
+        How many workers fewer than `workers` may be ready during a reload. 0 keeps full strength
+        throughout.
+        """,
+        since="28.0",
+    ),
+    _here.choice(
+        "http_parser",
+        "--http-parser",
+        "auto fast python",
+        "auto",
+        """
+        What splits HTTP/1 heads into lines: `fast` is httptools (C), `python` is h11, `auto` takes the
+        faster one that is installed. What is accepted and refused is decided elsewhere and does not depend
+        on this.
+        """,
+        since="25.2",
+    ),
+    _here.choice(
+        "asgi_loop",
+        "--asgi-loop",
+        "auto asyncio uvloop trio",
+        "auto",
+        """
+        The event loop that ASGI applications run on; `auto` is uvloop where it is installed, else asyncio.
+        """,
+        since="24.0",
+        effective=False,
+    ),
+    _here.choice(
+        "asgi_lifespan",
+        "--asgi-lifespan",
+        "auto on off",
+        "auto",
+        """
+        Whether ASGI applications get lifespan events: `on` makes a failure fatal, `auto` goes on without
+        when the application does not know them, `off` sends none.
+        """,
+        since="24.0",
+        effective=False,
+    ),
+    _here.number(
+        "asgi_disconnect_grace_period",
+        "--asgi-disconnect-grace-period",
+        3,
+        """
+        Seconds that an ASGI application may go on after its client has left, before it is cancelled; 0
+        cancels at once.
+        """,
+        since="25.0",
+        effective=False,
+    ),
+    _here.number(
+        "websocket_max_message_size",
+        "--websocket-max-message-size",
+        16777216,
+        """
+        The largest WebSocket message to accept, in bytes; 0 is no limit. A larger one closes the connection
+        with code 1009.
+        """,
+        since="26.3",
+        effective=False,
+    ),
+)

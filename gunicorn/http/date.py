@@ -1,0 +1,48 @@
+"""The Date field, made once per second (RFC 9110 sections 5.6.7 and 6.6.1)."""
+
+from __future__ import annotations
+
+from time import gmtime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["DateCache", "http_date"]
+
+# Not strftime: its names follow the process's locale, and IMF-fixdate is English.
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def http_date(timestamp: float) -> bytes:
+    """``timestamp`` (seconds since the epoch) as an IMF-fixdate."""
+    t = gmtime(timestamp)
+    day = _DAYS[t.tm_wday]
+    clock = f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02}"
+    return f"{day}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04} {clock} GMT".encode("ascii")
+
+
+class DateCache:
+    """Calling it gives the current Date value.
+
+    One cache serves every connection and thread of a worker. Second and text are one tuple, so that a thread which reads
+    between two writes of another sees a pair that belongs together.
+
+    Args:
+        now: Seconds since the epoch, the only clock that the HTTP core is given.
+    """
+
+    __slots__ = ("_current", "_now")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._current: tuple[int, bytes] = (-1, b"")
+
+    def __call__(self) -> bytes:
+        second = int(self._now())
+        cached, text = self._current
+        if cached != second:
+            text = http_date(second)
+            self._current = (second, text)
+        return text

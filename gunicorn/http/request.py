@@ -1,0 +1,140 @@
+"""From the lines of a head to a request that may reach an application: what follows from one field for another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gunicorn.errors import ProtocolError
+from gunicorn.http.events import Request
+from gunicorn.http.fields import hold_back, normalise_lines, read_fields
+from gunicorn.http.framing import body_length, check_transfer_encoding, connection_options, is_continue_expected
+from gunicorn.http.host import is_host
+from gunicorn.http.request_line import parse_request_line
+
+if TYPE_CHECKING:
+    from gunicorn.http.engines import Engine
+    from gunicorn.http.events import Headers, Peer
+    from gunicorn.http.policy import Policy
+    from gunicorn.http.request_line import RequestLine
+
+__all__ = ["RequestReader"]
+
+# RFC 9112 3.2 for Host; RFC 9110 8.6 and 8.3 for the others. Which of two would count is a guess.
+_SINGLE = (b"host", b"content-length", b"content-type")
+
+
+class RequestReader:
+    """Reads the heads of one connection.
+
+    Args:
+        policy: What is accepted.
+        engine: What splits field lines.
+        peer: The socket's peer, which decides on trust. Not the one that a PROXY header announced: the fields come from,
+            or passed through, the proxy that is connected.
+        secure: TLS ends here.
+    """
+
+    __slots__ = ("_engine", "_lenient", "_policy", "_scheme", "_secure", "_trusted", "peer")
+
+    def __init__(self, policy: Policy, engine: Engine, peer: Peer, *, secure: bool) -> None:
+        self._policy = policy
+        self._engine = engine
+        self._secure = secure
+        self._scheme = "https" if secure else "http"
+        self._trusted = policy.forwarded_allow_ips.trusts(peer)
+        self._lenient = policy.permit_obsolete_folding or policy.strip_header_spaces
+        self.peer = peer
+        """Whom requests show as their peer."""
+
+    def read(self, lines: list[bytes]) -> Request:
+        """The request that the lines of a head make.
+
+        Raises:
+            ProtocolError: 400, 413, 417, 421, 501 or 505.
+        """
+        policy = self._policy
+        line = parse_request_line(lines[0], policy)
+        del lines[0]
+        headers = read_fields(normalise_lines(lines, policy) if self._lenient else lines, self._engine)
+        known = dict(headers)
+        if len(known) != len(headers):
+            known = _combine(headers)
+        if b"_" in b"".join(known):
+            headers = hold_back(headers, policy, self._trusted)
+
+        # "0.9" and the like only get here with permit_unconventional_http_version.
+        http_1_0 = line.version < "1.1"
+        headers = self._check_host(line, known.get(b"host"), headers, http_1_0)
+
+        length: int | None = None
+        if b"content-length" in known:
+            length = body_length(known[b"content-length"], policy)
+        coding = known.get(b"transfer-encoding")
+        if coding is not None:
+            check_transfer_encoding(coding, http_1_0=http_1_0, with_length=length is not None)
+
+        options = connection_options(known.get(b"connection"))
+        persistent = options.keep_alive if http_1_0 else True
+        expect = known.get(b"expect")
+        return Request(
+            line.method,
+            line.target,
+            line.path,
+            line.query,
+            line.version,
+            headers,
+            self._secure_scheme(known, headers) if self._trusted else self._scheme,
+            length,
+            coding is not None,
+            # RFC 9110 10.1.1: a server must ignore 100-continue in HTTP/1.0.
+            expect is not None and not http_1_0 and is_continue_expected(expect),
+            # RFC 9112 9.3: close wins. What follows CONNECT may be meant for a tunnel, whatever the answer was.
+            persistent and not options.close and policy.keep_alive and line.method != "CONNECT",
+            # RFC 9110 7.8: Upgrade counts only with its connection option, and never in HTTP/1.0.
+            known.get(b"upgrade") if options.upgrade and not http_1_0 else None,
+            self.peer,
+        )
+
+    def _check_host(self, line: RequestLine, host: bytes | None, headers: Headers, http_1_0: bool) -> Headers:
+        if host is None:
+            if not http_1_0:
+                raise ProtocolError(400, "RFC 9112 3.2: no Host")
+        elif not is_host(host):
+            raise ProtocolError(400, "RFC 9112 3.2: invalid Host", repr(host[:80]))
+        return headers if line.authority is None else self._take_authority(line, headers)
+
+    def _take_authority(self, line: RequestLine, headers: Headers) -> Headers:
+        """RFC 9112 3.2.2: the target's authority replaces the received Host."""
+        if not is_host(line.authority or b""):
+            raise ProtocolError(400, "RFC 9112 3.2.2: invalid authority in the target", repr(line.authority))
+        if line.scheme == b"https" and not (self._secure or self._trusted):
+            # RFC 9110 7.4: unless it comes from a trusted gateway, an https request must arrive secured.
+            raise ProtocolError(421, "RFC 9110 7.4: https target on a connection without TLS")
+        others = [field for field in headers if field[0] != b"host"]
+        return [(b"host", line.authority or b""), *others]
+
+    def _secure_scheme(self, known: dict[bytes, bytes], headers: Headers) -> str:
+        """Apply ``secure_scheme_headers`` from a trusted peer: the last word on the scheme, unless two disagree."""
+        secure: bool | None = None
+        for name, value in self._policy.secure_scheme_headers:
+            if name in known:
+                says = all(given == value for field, given in headers if field == name)
+                if secure is not None and secure != says:
+                    raise ProtocolError(400, "secure_scheme_headers: two fields disagree", repr(name))
+                secure = says
+        if secure is None:
+            return self._scheme
+        return "https" if secure else "http"
+
+
+def _combine(headers: Headers) -> dict[bytes, bytes]:
+    """RFC 9110 5.3: lines of one name make one list, in their order."""
+    known: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name not in known:
+            known[name] = value
+        elif name in _SINGLE:
+            raise ProtocolError(400, f"RFC 9110 5.3: more than one {name.decode('ascii').title()}")
+        else:
+            known[name] += b", " + value
+    return known

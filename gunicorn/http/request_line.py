@@ -1,0 +1,123 @@
+"""The request line: method, target and version (RFC 9112 section 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gunicorn.errors import ProtocolError
+from gunicorn.http.grammar import CLIENT_TARGET, HOST, TARGET_TEXT, TOKEN
+
+if TYPE_CHECKING:
+    from gunicorn.http.policy import Policy
+
+__all__ = ["RequestLine", "parse_request_line"]
+
+
+class RequestLine(NamedTuple):
+    """``authority`` and ``scheme`` are those of an absolute-form target, else None.
+
+    A tuple, because a frozen attrs instance takes three times as long to make.
+    """
+
+    method: str
+    target: bytes
+    path: bytes
+    query: bytes
+    version: str
+    authority: bytes | None = None
+    scheme: bytes | None = None
+
+
+# Methods that need no look at their grammar. All others that are tokens are accepted too.
+_METHODS = {
+    name.encode(): name
+    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "REPORT")
+}
+
+# RFC 9110 2.5: a higher minor version is processed as the highest one that the recipient knows.
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+
+
+def parse_request_line(line: bytes, policy: Policy) -> RequestLine:
+    """Read ``line``, which holds no CTL, without its line end.
+
+    Raises:
+        ProtocolError: 400 for what is malformed, 505 for a version that is not served.
+    """
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        # RFC 9112 3: exactly one SP between them. A lenient reading of blanks has let requests be smuggled.
+        raise ProtocolError(400, "RFC 9112 3: request-line is not three words", f"{len(parts)} words")
+    word, target, protocol = parts
+    method = None if word == b"CONNECT" else _METHODS.get(word)
+    version = _VERSIONS.get(protocol) or _other_version(protocol, policy)
+    if target.translate(None, TARGET_TEXT):
+        raise ProtocolError(400, "RFC 9112 3.2: forbidden byte in the request-target")
+    if method is None:
+        method = _other_method(word, policy)
+    if target.startswith(b"/") and method != "CONNECT":
+        path, _, query = target.partition(b"?")
+        return RequestLine(method, target, path, query, version)
+    return _other_form(method, target, version)
+
+
+def _other_version(protocol: bytes, policy: Policy) -> str:
+    well_formed = len(protocol) == 8 and protocol.startswith(b"HTTP/") and protocol[6:7] == b"."
+    if not (well_formed and protocol[5:6].isdigit() and protocol[7:8].isdigit()):
+        raise ProtocolError(400, "RFC 9112 2.3: malformed HTTP-version", repr(protocol[:20]))
+    version = protocol[5:].decode("ascii")
+    if policy.permit_unconventional_http_version:
+        return version
+    raise ProtocolError(505, "RFC 9110 15.6.6: HTTP version not supported", version)
+
+
+def _other_method(word: bytes, policy: Policy) -> str:
+    if not TOKEN.fullmatch(word):
+        raise ProtocolError(400, "RFC 9110 9.1: method is not a token", repr(word[:20]))
+    if policy.casefold_http_method:
+        word = word.upper()
+    if not (policy.permit_unconventional_http_method or _is_conventional(word)):
+        raise ProtocolError(400, "permit_unconventional_http_method: unconventional method", repr(word[:20]))
+    return word.decode("ascii")
+
+
+def _is_conventional(method: bytes) -> bool:
+    return 3 <= len(method) <= 20 and method == method.upper() and b"#" not in method
+
+
+def _other_form(method: str, target: bytes, version: str) -> RequestLine:
+    if method == "CONNECT":
+        return _authority_form(target, version)
+    if target == b"*":
+        if method != "OPTIONS":
+            raise ProtocolError(400, "RFC 9112 3.2.4: asterisk-form is only for OPTIONS", method)
+        return RequestLine(method, target, target, b"", version)
+    return _absolute_form(method, target, version)
+
+
+def _authority_form(target: bytes, version: str) -> RequestLine:
+    match = HOST.fullmatch(target)
+    if match is None:
+        raise ProtocolError(400, "RFC 9112 3.2.3: CONNECT needs the authority-form", repr(target[:80]))
+    port = match["port"] or b""
+    # RFC 9110 9.3.6: a server must reject an empty or invalid port number.
+    if not (0 < len(port) <= 5 and 0 < int(port) <= 65535):
+        raise ProtocolError(400, "RFC 9110 9.3.6: CONNECT needs a port", repr(target[:80]))
+    return RequestLine("CONNECT", target, b"", b"", version)
+
+
+def _absolute_form(method: str, target: bytes, version: str) -> RequestLine:
+    match = CLIENT_TARGET.fullmatch(target)
+    if match is None:
+        raise ProtocolError(400, "RFC 9112 3.2: request-target has none of the four forms", repr(target[:80]))
+    scheme, authority = match["scheme"].lower(), match["authority"]
+    if scheme not in (b"http", b"https"):
+        raise ProtocolError(400, "RFC 9110 7.4: scheme of the target is not served", repr(scheme[:20]))
+    # RFC 9110 4.2.1: a recipient must reject an empty host; 4.2.4: userinfo is an error, and HOST knows no "@".
+    if not HOST.fullmatch(authority):
+        raise ProtocolError(400, "RFC 9112 3.2.2: invalid authority in the target", repr(authority[:80]))
+    path, _, query = (match["rest"] or b"").partition(b"?")
+    if not path:
+        # RFC 9112 3.2.4: an empty path means the server as a whole for OPTIONS; 3.2.1: "/" for the others.
+        path = b"*" if method == "OPTIONS" and not query else b"/"
+    return RequestLine(method, target, path, query, version, authority, scheme)

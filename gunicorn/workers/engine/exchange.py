@@ -1,0 +1,236 @@
+"""One request and its answer: the application, the hooks, the access log, and what happens when any of them fails."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.errors import ProtocolError
+from gunicorn.http.error_page import error_page
+from gunicorn.http.status import reason_phrase
+from gunicorn.process.slots import BYTES_SENT, ERRORS, REQUESTS
+from gunicorn.workers.engine.body import Body, no_body
+from gunicorn.workers.engine.link import ClientGone
+from gunicorn.wsgi.environ import ScriptNameMismatch, connection_environ, request_environ, worker_environ
+from gunicorn.wsgi.input import Input
+from gunicorn.wsgi.message import RefusedRequest, RequestView
+from gunicorn.wsgi.response import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gunicorn.http.events import Peer, Request
+    from gunicorn.workers.base import Worker
+    from gunicorn.workers.engine.link import Link
+
+__all__ = ["Exchanges"]
+
+Environ = dict[str, Any]
+
+
+class Exchanges:
+    """Answers the requests of one worker; called by all its threads.
+
+    Args:
+        worker: Gives the application, configuration, log and slot.
+        multithread: For ``wsgi.multithread``.
+    """
+
+    def __init__(self, worker: Worker, *, multithread: bool) -> None:
+        cfg, log = worker.cfg, worker.log
+        self.worker = worker
+        self.log = log
+        self.app = worker.wsgi
+        self.environ = worker_environ(cfg, log.error_log, multithread=multithread)
+        self.slot = worker.slot
+        self.pre_request = _hook(worker, "pre_request")
+        self.post_request = _hook(worker, "post_request")
+        self.access = log.access if getattr(log, "access_enabled", True) else None
+        self._observed = bool(self.pre_request or self.post_request or self.access)
+
+    def answer(self, link: Link, request: Request) -> bool:
+        """Have the application answer ``request``; whether the connection may go on.
+
+        Raises:
+            BaseException: what is not an ``Exception`` ends the worker; the client has got its answer, if it could.
+        """
+        slot = self.slot
+        index = -1 if slot is None else slot.table.begin(request.method, request.path)
+        try:
+            if self._observed:
+                return self._answer_observed(link, request)
+            return self._answer(link, request, Response(link, request.method))
+        finally:
+            if slot is not None:
+                slot.table.end(index)
+            self._count()
+
+    def _count(self) -> None:
+        worker = self.worker
+        # The slot's counter is exact among threads, the attribute is for everybody who reads it.
+        worker.nr = worker.nr + 1 if self.slot is None else self.slot.add(REQUESTS)
+        if worker.nr == worker.max_requests:
+            self.log.info("Autorestarting worker after current request.")
+            worker.leave("max_requests")
+
+    def _answer(self, link: Link, request: Request, response: Response, record: _Record | None = None) -> bool:
+        body = Body(link, request) if request.chunked or request.content_length else None
+        try:
+            environ = self._environ(link, request, body, response)
+            if record is not None:
+                self._begin_record(record, link, request, environ, body)
+            result = self.app(environ, response.start_response)
+            try:
+                response.send(result)
+            finally:
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
+        except ClientGone as error:
+            self.log.debug("Client %s left: %s", _name(request.peer), error)
+            return False
+        except Exception as error:
+            # Whatever an application raises is answered and logged here; this is the boundary of its code.
+            self._fail(link, request, response, body, error)
+            return False
+        except BaseException:
+            # sys.exit, or a handler's way out of the application: the worker ends, but the client may know.
+            if not response.headers_sent:
+                self._send_page(link, request, response, 500)
+            raise
+        return True
+
+    def _environ(self, link: Link, request: Request, body: Body | None, response: Response) -> Environ:
+        base = link.environ
+        if base is None or link.environ_peer is not request.peer:
+            base = connection_environ(self.environ, link.sock, link.listener.address, request.peer)
+            link.environ, link.environ_peer = base, request.peer
+        return request_environ(base, request, Input(body or no_body), response.early_hints)
+
+    # Failures
+
+    def _fail(
+        self, link: Link, request: Request, response: Response, body: Body | None, error: Exception
+    ) -> None:
+        """Log what the application raised, and answer it if no answer has begun."""
+        if body is not None and body.error is not None:
+            # The body was bad, and the application did not cope: the client's fault, not the application's.
+            self._warn(request.peer, body.error)
+            status = body.error.status
+        else:
+            if isinstance(error, ScriptNameMismatch):
+                self.log.error("Error handling request %s: %s", _path(request), error)
+            else:
+                self.log.exception("Error handling request %s", _path(request))
+            status = 500
+            if self.slot is not None:
+                self.slot.add(ERRORS)
+        if not response.headers_sent:
+            self._send_page(link, request, response, status)
+
+    def _send_page(self, link: Link, request: Request, response: Response, status: int) -> None:
+        reason = reason_phrase(status).decode("latin-1")
+        response.status, response.headers = f"{status} {reason}", []
+        try:
+            link.write(error_page(status, date=link.http.policy.date(), body=request.method != "HEAD"))
+        except ClientGone as error:
+            self.log.debug("Client %s left: %s", _name(request.peer), error)
+
+    def refuse(self, link: Link, error: ProtocolError) -> None:
+        """Answer a request that broke the protocol: one line in the log, and an access line like any other request."""
+        self._warn(link.peer, error)
+        if self.access is not None:
+            environ = {"REMOTE_ADDR": link.peer.host or ""}
+            status = f"{error.status} {reason_phrase(error.status).decode('latin-1')}"
+            self.access(_Refusal(status), RefusedRequest(), environ, _duration(time.monotonic()))
+        try:
+            link.write(error_page(error.status, date=link.http.policy.date()))
+        except ClientGone:
+            return  # it did not wait for the answer
+
+    def _warn(self, peer: Peer, error: ProtocolError) -> None:
+        self.log.warning("Invalid request from %s: %s (answered %s)", _name(peer), error, error.status)
+
+    # Hooks and the access log
+
+    def _answer_observed(self, link: Link, request: Request) -> bool:
+        record = _Record(Response(link, request.method))
+        try:
+            return self._answer(link, request, record.response, record)
+        finally:
+            self._end_record(record, link, request)
+
+    def _begin_record(
+        self, record: _Record, link: Link, request: Request, environ: Environ, body: Body | None
+    ) -> None:
+        record.environ = environ
+        record.request = view = _view(link, request, environ["wsgi.input"], body)
+        if self.pre_request is not None:
+            self.pre_request(self.worker, view)
+
+    def _end_record(self, record: _Record, link: Link, request: Request) -> None:
+        response = record.response
+        view = record.request or _view(link, request, None, None)
+        if self.slot is not None:
+            self.slot.add(BYTES_SENT, response.sent)
+        if self.access is not None:
+            self.access(response, view, record.environ, _duration(record.started))
+        if self.post_request is not None:
+            try:
+                self.post_request(self.worker, view, record.environ, response)
+            except Exception:
+                # The hook is the user's, and the answer has been sent already.
+                self.log.exception("Exception in post_request hook")
+
+
+class _Record:
+    """What is remembered about a request when somebody will ask."""
+
+    __slots__ = ("environ", "request", "response", "started")
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        self.environ: Environ | None = None
+        self.request: RequestView | None = None
+        self.started = time.monotonic()
+
+
+class _Refusal:
+    """The answer to a refused request, for the access log."""
+
+    sent = 0
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+
+def _view(link: Link, request: Request, source: Input | None, body: Body | None) -> RequestView:
+    trailers = None if body is None else lambda: body.trailers
+    return RequestView(request, link.peer, source, closes=not request.keep_alive, trailers=trailers)
+
+
+def _hook(worker: Worker, name: str) -> Callable[..., Any] | None:
+    """The user's hook; None for the default, which would only cost a call."""
+    function: Callable[..., Any] = getattr(worker.cfg, name)
+    settings = getattr(worker.cfg, "settings", {})
+    if name in settings and settings[name].value is settings[name].default:
+        import logging
+
+        # The default pre_request logs at this level; nothing else would show that it was left out.
+        return function if name == "pre_request" and worker.log.error_log.isEnabledFor(logging.DEBUG) else None
+    return function
+
+
+def _duration(started: float) -> Any:
+    from datetime import timedelta
+
+    return timedelta(seconds=time.monotonic() - started)
+
+
+def _path(request: Request) -> str:
+    return request.path.decode("latin-1")
+
+
+def _name(peer: Peer) -> str:
+    return peer.host or ("unix socket" if peer.is_unix else "unknown peer")

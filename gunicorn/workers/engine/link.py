@@ -1,0 +1,249 @@
+"""One accepted connection: its socket, its protocol, and what the engine waits for on it.
+
+The socket never blocks. Whoever must wait (an application that reads its body, a client that takes its bytes slowly)
+waits here, with a deadline for each wait.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import select
+import socket
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.workers.engine.poller import READ, WRITE
+
+if TYPE_CHECKING:
+    from gunicorn.http.connection import ServerConnection
+    from gunicorn.http.events import Peer
+    from gunicorn.process.listeners import Listener
+
+__all__ = ["ClientGone", "ClientSlow", "Link", "Phase", "TlsLink", "peer_of"]
+
+_CHUNK = 64 * 1024
+_SENDFILE_CHUNK = 1 << 30
+_POLL = {READ: select.POLLIN, WRITE: select.POLLOUT}
+
+
+class ClientGone(Exception):  # noqa: N818 - the client's state and nobody's mistake
+    """The client is not there any more."""
+
+
+class ClientSlow(ClientGone):
+    """The client neither sent nor took a byte for the whole deadline."""
+
+
+class Phase(enum.Enum):
+    """What a parked connection is parked for; the deadline's outcome depends on it."""
+
+    HANDSHAKE = "TLS handshake"
+    FRESH = "first byte"
+    HEAD = "rest of a request head"
+    IDLE = "next request"
+    BODY = "rest of a body that nobody read"
+    LINGER = "the client's end"
+
+
+class Link:
+    """A connection over a plain socket.
+
+    Attributes:
+        http: The protocol.
+        phase: What it waits for while parked.
+        want: READ or WRITE while parked.
+        deadline: Monotonic seconds at which the wait is over; inf = never.
+        armed: Whether the poller knows the descriptor.
+        budget: Bytes that are still thrown away in the phases BODY and LINGER.
+        environ: What is the same in the environ of each request, and ``environ_peer`` whom it names.
+    """
+
+    __slots__ = (
+        "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ", "environ_peer", "fd", "http", "listener",
+        "peer", "phase", "sock", "want", "write_timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        listener: Listener,
+        peer: Peer,
+        http: ServerConnection,
+        *,
+        can_send_files: bool = True,
+        body_timeout: float = 0,
+        write_timeout: float = 0,
+    ) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.listener = listener
+        self.peer = peer
+        self.http = http
+        self.can_send_files = can_send_files
+        self.body_timeout = body_timeout
+        self.write_timeout = write_timeout
+        self.phase = Phase.FRESH
+        self.want = READ
+        self.deadline = 0.0
+        self.armed = False
+        self.budget = 0
+        self.environ: dict[str, Any] | None = None
+        self.environ_peer: Peer | None = None
+
+    def receive(self) -> bytes | None:
+        """What has arrived; ``b""`` at the end of it, None when nothing has."""
+        try:
+            return self.sock.recv(_CHUNK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def pending(self) -> bool:
+        """Whether bytes are here that the poller cannot see."""
+        return False
+
+    def receive_wait(self) -> bytes:
+        """What arrives next; ``b""`` at the end. Waits at most ``body_timeout``.
+
+        Raises:
+            ClientSlow: nothing came.
+        """
+        data = self.receive()
+        while data is None:
+            self._wait(self.want, self.body_timeout)
+            data = self.receive()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send all of ``data``.
+
+        Raises:
+            ClientGone: it will never arrive.
+            ClientSlow: the client took nothing for ``write_timeout``.
+        """
+        sent = self._send(data)
+        if sent < len(data):
+            self._write_rest(memoryview(data)[sent:])
+
+    def _write_rest(self, rest: memoryview) -> None:
+        while rest:
+            self._wait(WRITE, self.write_timeout)
+            rest = rest[self._send(rest) :]
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientGone(error.strerror) from error
+
+    def write_file(self, fd: int, offset: int, count: int) -> None:
+        """Send ``count`` bytes of the file ``fd`` from ``offset`` on, without copying them into this process.
+
+        Raises:
+            ClientGone, ClientSlow: as ``write``.
+            OSError: the file became shorter.
+        """
+        end = offset + count
+        while offset < end:
+            try:
+                sent = os.sendfile(self.fd, fd, offset, min(end - offset, _SENDFILE_CHUNK))
+            except BlockingIOError:
+                self._wait(WRITE, self.write_timeout)
+                continue
+            except ConnectionError as error:
+                raise ClientGone(error.strerror) from error
+            if not sent:
+                raise OSError(f"the file ended {end - offset} bytes early")
+            offset += sent
+
+    def _wait(self, want: int, timeout: float) -> None:
+        poll = select.poll()
+        poll.register(self.fd, _POLL[want])
+        if not poll.poll(timeout * 1000 if timeout else None):
+            raise ClientSlow("took nothing" if want == WRITE else "sent nothing")
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent, so that the client reads the answer to its end before a reset could cut it."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # gone already: the next receive says so
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class TlsLink(Link):
+    """A connection over ``ssl.SSLSocket``, whose handshake and reads may each want either direction."""
+
+    __slots__ = ("_want_read", "_want_write")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        import ssl
+
+        super().__init__(*args, **kwargs)
+        self.can_send_files = False
+        self.phase = Phase.HANDSHAKE
+        self._want_read, self._want_write = ssl.SSLWantReadError, ssl.SSLWantWriteError
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; whether it is done. ``want`` says what it waits for.
+
+        Raises:
+            OSError: it failed.
+        """
+        self.want = READ
+        try:
+            self.sock.do_handshake()  # type: ignore[attr-defined]
+        except self._want_read:
+            return False
+        except self._want_write:
+            self.want = WRITE
+            return False
+        return True
+
+    def receive(self) -> bytes | None:
+        self.want = READ
+        try:
+            return self.sock.recv(_CHUNK)
+        except self._want_read:
+            return None
+        except self._want_write:
+            self.want = WRITE
+            return None
+        except (OSError, ValueError):
+            return b""
+
+    def pending(self) -> bool:
+        return bool(self.sock.pending())  # type: ignore[attr-defined]
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            return self.sock.send(data)
+        except self._want_write:
+            return 0
+        except self._want_read:
+            # A key update: nothing goes out before the client's part of it is here.
+            self._wait(READ, self.write_timeout)
+            return 0
+        except (OSError, ValueError) as error:
+            raise ClientGone(str(error)) from error
+
+    def half_close(self) -> None:
+        try:
+            self.sock.unwrap()  # type: ignore[attr-defined]  # close_notify (RFC 8446 6.1); what follows it does not matter
+        except (OSError, ValueError):
+            pass  # it would wait for the client's close_notify, which is not needed
+        super().half_close()
+
+
+def peer_of(address: Any) -> Peer:
+    """The peer that ``accept`` gave: ``(host, port, …)``, or a path for a unix socket."""
+    from gunicorn.http.events import Peer
+
+    if isinstance(address, tuple):
+        return Peer(address[0], address[1])
+    return Peer(is_unix=True)

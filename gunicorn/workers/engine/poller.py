@@ -1,0 +1,180 @@
+"""Readiness for many threads: each event is handed to exactly one of them.
+
+A connection is armed for one event. The thread that gets it owns the connection until it arms it again, so that no lock
+guards a connection. Listeners and pipes stay armed (*level*): whoever is free takes the event.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from typing import Protocol
+
+__all__ = ["READ", "WRITE", "Poller", "new_poller"]
+
+READ = 1
+WRITE = 4
+"""The values of EPOLLIN and EPOLLOUT, so that the common system translates nothing."""
+
+
+class Poller(Protocol):
+    """What the engine needs of a readiness interface."""
+
+    def arm(self, fd: int, want: int) -> None:
+        """Report ``fd`` once, when ``want`` (READ or WRITE) is possible. The first time for this descriptor."""
+
+    def rearm(self, fd: int, want: int) -> None:
+        """Report ``fd`` once more."""
+
+    def watch(self, fd: int) -> None:
+        """Report ``fd`` as long as it is readable."""
+
+    def forget(self, fd: int) -> None:
+        """Report ``fd`` no more. Unknown descriptors are ignored."""
+
+    def poll(self, timeout: float, limit: int) -> list[int]:
+        """Descriptors that are ready, at most ``limit``; ``timeout`` in seconds, negative waits for ever."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+
+
+class EpollPoller:
+    """Linux."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._once = {READ: select.EPOLLIN | select.EPOLLONESHOT, WRITE: select.EPOLLOUT | select.EPOLLONESHOT}
+        # One connection must not wake every worker that shares the listener.
+        self._level = select.EPOLLIN | select.EPOLLEXCLUSIVE
+
+    def arm(self, fd: int, want: int) -> None:
+        self._epoll.register(fd, self._once[want])
+
+    def rearm(self, fd: int, want: int) -> None:
+        self._epoll.modify(fd, self._once[want])
+
+    def watch(self, fd: int) -> None:
+        self._epoll.register(fd, self._level)
+
+    def forget(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except (FileNotFoundError, ValueError):
+            return
+
+    def poll(self, timeout: float, limit: int) -> list[int]:
+        return [fd for fd, _ in self._epoll.poll(timeout, limit)]
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+class KqueuePoller:
+    """The BSDs and macOS."""
+
+    def __init__(self) -> None:
+        self._kqueue = select.kqueue()  # type: ignore[attr-defined, unused-ignore]  # not on Linux
+
+    def _change(self, fd: int, want: int, flags: int) -> None:
+        direction = select.KQ_FILTER_READ if want == READ else select.KQ_FILTER_WRITE  # type: ignore[attr-defined, unused-ignore]
+        self._kqueue.control([select.kevent(fd, direction, flags)], 0, 0)  # type: ignore[attr-defined, unused-ignore]
+
+    def arm(self, fd: int, want: int) -> None:
+        self._change(fd, want, select.KQ_EV_ADD | select.KQ_EV_ONESHOT)  # type: ignore[attr-defined, unused-ignore]
+
+    rearm = arm
+
+    def watch(self, fd: int) -> None:
+        self._change(fd, READ, select.KQ_EV_ADD)  # type: ignore[attr-defined, unused-ignore]
+
+    def forget(self, fd: int) -> None:
+        for want in (READ, WRITE):
+            try:
+                self._change(fd, want, select.KQ_EV_DELETE)  # type: ignore[attr-defined, unused-ignore]
+            except OSError:
+                continue
+
+    def poll(self, timeout: float, limit: int) -> list[int]:
+        wait = None if timeout < 0 else timeout
+        return [event.ident for event in self._kqueue.control(None, limit, wait)]
+
+    def close(self) -> None:
+        self._kqueue.close()
+
+
+class PollPoller:
+    """``poll(2)``, for whatever has neither. One thread waits at a time, and a pipe tells it of new descriptors."""
+
+    def __init__(self) -> None:
+        import os
+
+        self._events: dict[int, int] = {}
+        self._once: set[int] = set()
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._reader, self._writer = os.pipe()
+        for fd in (self._reader, self._writer):
+            os.set_blocking(fd, False)
+        self._read, self._write, self._close = os.read, os.write, os.close
+
+    def _set(self, fd: int, want: int, once: bool) -> None:
+        with self._lock:
+            self._events[fd] = select.POLLIN if want == READ else select.POLLOUT
+            (self._once.add if once else self._once.discard)(fd)
+        self._nudge()
+
+    def _nudge(self) -> None:
+        try:
+            self._write(self._writer, b"\0")
+        except BlockingIOError:
+            return  # full: the waiting thread will look anyway
+
+    def arm(self, fd: int, want: int) -> None:
+        self._set(fd, want, once=True)
+
+    rearm = arm
+
+    def watch(self, fd: int) -> None:
+        self._set(fd, READ, once=False)
+
+    def forget(self, fd: int) -> None:
+        with self._lock:
+            self._events.pop(fd, None)
+            self._once.discard(fd)
+        self._nudge()
+
+    def poll(self, timeout: float, limit: int) -> list[int]:
+        with self._turn:
+            with self._lock:
+                poll = select.poll()
+                for fd, events in self._events.items():
+                    poll.register(fd, events)
+            poll.register(self._reader, select.POLLIN)
+            return self._claim(poll.poll(None if timeout < 0 else timeout * 1000), limit)
+
+    def _claim(self, found: list[tuple[int, int]], limit: int) -> list[int]:
+        ready = []
+        with self._lock:
+            for fd, _ in found:
+                if fd == self._reader:
+                    self._read(self._reader, 4096)
+                elif fd in self._events and len(ready) < limit:
+                    ready.append(fd)
+                    if fd in self._once:
+                        self._once.discard(fd)
+                        del self._events[fd]
+        return ready
+
+    def close(self) -> None:
+        self._close(self._reader)
+        self._close(self._writer)
+
+
+def new_poller() -> Poller:
+    """The best that this system has."""
+    if hasattr(select, "epoll"):
+        return EpollPoller()
+    if hasattr(select, "kqueue"):
+        return KqueuePoller()
+    return PollPoller()

@@ -1,0 +1,105 @@
+"""``gthread``: ``threads`` threads serve, the main thread supervises.
+
+The main thread never runs the application: it takes signals, beats, ends waits whose deadline has come, and drains. So a
+long request does not look like a worker that hangs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.workers.engine.worker import EngineWorker
+
+if TYPE_CHECKING:
+    from gunicorn.workers.engine.server import Engine
+
+__all__ = ["ThreadWorker"]
+
+
+class ThreadWorker(EngineWorker):
+    """The engine with a pool of threads."""
+
+    multithread = True
+
+    def run(self) -> None:
+        self.failure: BaseException | None = None
+        self.stopping = False
+        engine = self.new_engine(wake=self._wake)
+        stop_reader, stop_writer = os.pipe()
+        engine.watch(stop_reader, lambda: None)
+        # Daemons only in that a quick stop (QUIT) does not wait for them; the graceful way joins them below.
+        threads = [
+            threading.Thread(target=self._serve, args=(engine,), name=f"gunicorn-{number}", daemon=True)
+            for number in range(self.cfg.threads)
+        ]
+        for thread in threads:
+            thread.start()
+        self._supervise(engine)
+        deadline = self._drain(engine)
+        self.stopping = True
+        os.write(stop_writer, b"\0")
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if not any(thread.is_alive() for thread in threads):
+            engine.shut()
+            os.close(stop_reader)
+            os.close(stop_writer)
+        if self.failure is not None:
+            raise self.failure
+
+    def _serve(self, engine: Engine) -> None:
+        """One thread of the pool: one event at a time, from the event to the last byte of the answer."""
+        try:
+            while not self.stopping:
+                for fd in engine.poll(-1, 1):
+                    engine.dispatch(fd)
+        except BaseException as error:  # noqa: BLE001 - raised again in the main thread
+            if not self.stopping:
+                self.failure = error
+                self.alive = False
+                self._wake()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self.PIPE[1], b"\0")
+        except BlockingIOError:
+            return  # full of earlier reasons to wake up
+
+    def _supervise(self, engine: Engine) -> None:
+        poll = self._poll()
+        while self.alive:
+            self._turn(engine, poll, math.inf)
+
+    def _drain(self, engine: Engine) -> float:
+        deadline = self.drain_deadline()
+        engine.drain(deadline)
+        poll = self._poll()
+        while not engine.idle and time.monotonic() < deadline:
+            self._turn(engine, poll, deadline)
+        return deadline
+
+    def _poll(self) -> Any:
+        poll = select.poll()
+        poll.register(self.PIPE[0], select.POLLIN)
+        if self.report is not None and not self.orphaned:
+            poll.register(self.report.fileno(), select.POLLIN)
+        return poll
+
+    def _turn(self, engine: Engine, poll: Any, until: float) -> None:
+        """Sleep until the next beat, deadline, signal, or word from a thread."""
+        now = time.monotonic()
+        self.beat(now)
+        if engine.alarm <= now:
+            engine.reap(now)
+        wait = max(0.0, min(self.next_beat, engine.alarm, until) - now)
+        for fd, _ in poll.poll(math.ceil(wait * 1000)):
+            if fd == self.PIPE[0]:
+                self.clear_wakeups()
+            else:
+                poll.unregister(fd)
+                self.arbiter_gone()

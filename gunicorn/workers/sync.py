@@ -1,0 +1,50 @@
+"""``sync``: one request at a time, in the main thread.
+
+The beat counts only while the loop turns, so that a request which takes longer than ``timeout`` gets the worker killed.
+Slow clients do not count: a connection between requests holds no thread, not even the only one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gunicorn.workers.engine.worker import EngineWorker
+
+if TYPE_CHECKING:
+    from gunicorn.workers.engine.server import Engine
+
+__all__ = ["SyncWorker"]
+
+_EVENTS = 64
+
+
+class SyncWorker(EngineWorker):
+    """The engine with the main thread as its only thread."""
+
+    def run(self) -> None:
+        engine = self.new_engine(wake=lambda: None)
+        engine.watch(self.PIPE[0], self.clear_wakeups)
+        if self.report is not None:
+            engine.watch(self.report.fileno(), self._on_report)
+        self.engine = engine
+        while self.alive:
+            self._turn(engine, self.next_beat)
+        deadline = self.drain_deadline()
+        engine.drain(deadline)
+        while not engine.idle and time.monotonic() < deadline:
+            self._turn(engine, min(self.next_beat, deadline))
+        engine.shut()
+
+    def _on_report(self) -> None:
+        self.engine.poller.forget(self.report.fileno())  # type: ignore[union-attr]  # watched only if there is one
+        self.arbiter_gone()
+
+    def _turn(self, engine: Engine, until: float) -> None:
+        now = time.monotonic()
+        self.beat(now)
+        if engine.alarm <= now:
+            engine.reap(now)
+        for fd in engine.poll(max(0.0, min(self.next_beat, until, engine.alarm) - now), _EVENTS):
+            engine.dispatch(fd)
+            self.beat(time.monotonic())

@@ -1,0 +1,167 @@
+"""From a request head to a WSGI environ (PEP 3333, RFC 3875).
+
+Three layers, each copied into the next: what is constant in the worker, on the connection, in the request. Only the last
+is paid for per request. All strings are latin-1 (PEP 3333, "Unicode Issues").
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from gunicorn import SERVER_SOFTWARE
+from gunicorn.wsgi.errors import ErrorStream
+from gunicorn.wsgi.file_wrapper import FileWrapper
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from gunicorn.http.events import Peer, Request
+    from gunicorn.wsgi.input import Input
+
+__all__ = ["ScriptNameMismatch", "connection_environ", "request_environ", "unquote", "worker_environ"]
+
+Environ = dict[str, Any]
+
+_NAMES_KEPT = 1024
+
+
+class ScriptNameMismatch(Exception):
+    """The path does not begin with SCRIPT_NAME: a wrong deployment, not a wrong client."""
+
+
+class _Keys(dict[bytes, str]):
+    """Environ keys by header name. Bounded: a client may make up names for ever."""
+
+    def __missing__(self, name: bytes) -> str:
+        key = "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
+        if len(self) < _NAMES_KEPT:
+            self[name] = key
+        return key
+
+
+_KEYS = _Keys({b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"})
+_PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
+_OCTETS = {b"%c%c" % (a, b): bytes([int(chr(a) + chr(b), 16)]) for a in b"0123456789abcdefABCDEF" for b in b"0123456789abcdefABCDEF"}  # fmt: skip
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+def worker_environ(cfg: Any, error_log: Any, *, multithread: bool) -> Environ:
+    """What is the same for every request of this worker."""
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.errors": ErrorStream(error_log),
+        "wsgi.multithread": multithread,
+        "wsgi.multiprocess": cfg.workers > 1,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,
+        "SERVER_SOFTWARE": SERVER_SOFTWARE,
+        "SCRIPT_NAME": os.environ.get("SCRIPT_NAME", ""),
+    }
+
+
+def connection_environ(worker: Environ, sock: socket.socket, server: object, peer: Peer) -> Environ:
+    """What is the same for every request of one connection.
+
+    Args:
+        worker: From :func:`worker_environ`.
+        sock: The accepted socket, for applications that take it over.
+        server: The listener's address: (host, port, …), or a path.
+        peer: The socket's peer, or the one that the PROXY protocol announced.
+    """
+    environ = worker.copy()
+    environ["gunicorn.socket"] = sock
+    if isinstance(server, tuple):
+        environ["SERVER_NAME"] = str(server[0])
+        environ["SERVER_PORT"] = str(server[1])
+    environ["REMOTE_ADDR"] = peer.host or ""
+    if peer.port is not None:
+        environ["REMOTE_PORT"] = str(peer.port)
+    if peer.proxy is not None:
+        _add_proxy(environ, peer)
+    return environ
+
+
+def _add_proxy(environ: Environ, peer: Peer) -> None:
+    proxy = peer.proxy
+    if proxy is None or proxy.source is None:
+        return
+    environ["PROXY_PROTOCOL"] = "TCP6" if ":" in proxy.source[0] else "TCP4"
+    environ["REMOTE_ADDR"] = proxy.source[0]
+    environ["REMOTE_PORT"] = str(proxy.source[1])
+    if proxy.destination is not None:
+        environ["PROXY_ADDR"] = proxy.destination[0]
+        environ["PROXY_PORT"] = str(proxy.destination[1])
+
+
+def request_environ(
+    base: Environ, request: Request, body: Input, early_hints: Callable[[list[tuple[str, str]]], None]
+) -> Environ:
+    """The environ of one request; the caller owns it, and so may the application change it.
+
+    Raises:
+        ScriptNameMismatch: the path is not below SCRIPT_NAME.
+    """
+    environ = base.copy()
+    version = request.version
+    environ["wsgi.input"] = body
+    environ["wsgi.early_hints"] = early_hints
+    environ["wsgi.url_scheme"] = request.scheme
+    environ["REQUEST_METHOD"] = request.method
+    environ["RAW_URI"] = request.target.decode("latin-1")
+    environ["QUERY_STRING"] = request.query.decode("latin-1")
+    environ["SERVER_PROTOCOL"] = _PROTOCOLS.get(version) or f"HTTP/{version}"
+    path = request.path
+    environ["PATH_INFO"] = (unquote(path) if b"%" in path else path).decode("latin-1")
+    keys = _KEYS
+    for name, value in request.headers:
+        key = keys[name]
+        if key in environ:
+            environ[key] = f"{environ[key]},{value.decode('latin-1')}"
+        else:
+            environ[key] = value.decode("latin-1")
+    if "HTTP_SCRIPT_NAME" in environ:
+        _take_script_name(environ, request.headers)
+    if environ["SCRIPT_NAME"]:
+        _cut_script_name(environ)
+    if "SERVER_NAME" not in environ:
+        _name_server_by_host(environ)
+    return environ
+
+
+def _take_script_name(environ: Environ, headers: list[tuple[bytes, bytes]]) -> None:
+    # Only the name with the underscore is the forwarder's; the policy lets it through from trusted peers only.
+    # ``Script-Name`` makes the same key and may come from anybody.
+    for name, value in headers:
+        if name == b"script_name":
+            environ["SCRIPT_NAME"] = value.decode("latin-1")
+
+
+def _cut_script_name(environ: Environ) -> None:
+    script, path = environ["SCRIPT_NAME"], environ["PATH_INFO"]
+    rest = path[len(script) :]
+    if not path.startswith(script) or (rest and not rest.startswith("/") and not script.endswith("/")):
+        raise ScriptNameMismatch(f"the request path {path!r} does not begin with SCRIPT_NAME {script!r}")
+    environ["PATH_INFO"] = rest
+
+
+def _name_server_by_host(environ: Environ) -> None:
+    """A unix listener has no name: take the one that the client used (RFC 3875 4.1.14)."""
+    host = environ.get("HTTP_HOST", "")
+    name, colon, port = host.rpartition(":")
+    if not colon or "]" in port:
+        name, port = host, ""
+    environ["SERVER_NAME"] = name or "localhost"
+    environ["SERVER_PORT"] = port or _DEFAULT_PORTS.get(environ["wsgi.url_scheme"], "80")
+
+
+def unquote(path: bytes) -> bytes:
+    """Decode percent escapes; what is not a valid escape stays (RFC 3986 2.1)."""
+    head, *parts = path.split(b"%")
+    decoded = [head]
+    for part in parts:
+        octet = _OCTETS.get(part[:2])
+        decoded.append(b"%" + part if octet is None else octet + part[2:])
+    return b"".join(decoded)

@@ -1,0 +1,237 @@
+"""``start_response``, ``write`` and the way of an application's iterable to the wire (PEP 3333).
+
+Framing, the server's own headers and the rules against header injection are the connection's; this module holds what PEP
+3333 adds: the order of calls, ``exc_info``, and that the head leaves together with the first byte of the body.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gunicorn.http.events import Data, EndOfMessage, InformationalResponse
+from gunicorn.http.events import Response as Head
+from gunicorn.wsgi.file_wrapper import FileWrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from gunicorn.http.connection import ServerConnection
+
+    ExcInfo = (
+        tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None
+    )
+
+__all__ = ["BadResponse", "Response", "Wire"]
+
+_STATUS = re.compile(r"([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_STATUSES_KEPT = 256
+_END = EndOfMessage()
+_WHOLE = (list, tuple)
+_BODILESS = frozenset({204, 304, *range(100, 200)})
+# Below this size one copy is cheaper than one more packet.
+_JOINED = 64 * 1024
+
+
+class BadResponse(Exception):
+    """The application broke PEP 3333 or RFC 9110: its fault, so a 500 with a traceback."""
+
+
+class Wire(Protocol):
+    """What a response needs of its connection."""
+
+    http: ServerConnection
+    can_send_files: bool
+
+    def write(self, data: bytes) -> None:
+        """Send all of ``data``; waits while the client does not take it."""
+
+    def write_file(self, fd: int, offset: int, count: int) -> None:
+        """Send ``count`` bytes of a file, the same way."""
+
+
+class _Statuses(dict[str, tuple[int, bytes]]):
+    """Parsed statuses. Bounded: an application may make up reason phrases."""
+
+    def __missing__(self, status: str) -> tuple[int, bytes]:
+        if not isinstance(status, str):
+            raise BadResponse(f"the status must be str, not {type(status).__name__}")
+        match = _STATUS.fullmatch(status)
+        if match is None:
+            raise BadResponse(f"the status must look like '200 OK', not {status!r}")
+        parsed = int(match[1]), (match[2] or "").encode("latin-1")
+        if len(self) < _STATUSES_KEPT:
+            self[status] = parsed
+        return parsed
+
+
+_STATUSES = _Statuses()
+
+
+def _encoded(headers: Any) -> list[tuple[bytes, bytes]]:
+    try:
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BadResponse(f"headers must be a list of (str, str) in latin-1: {error}") from error
+
+
+class Response:
+    """The answer to one request.
+
+    Attributes:
+        status: As the application gave it, "" before ``start_response``.
+        headers: The application's pairs.
+        sent: Bytes of the body that the application produced and that were sent.
+        headers_sent: Whether the head has left.
+    """
+
+    __slots__ = ("_head", "_is_head", "_wire", "_with_body", "headers", "headers_sent", "sent", "status")
+
+    def __init__(self, wire: Wire, method: str) -> None:
+        self._wire = wire
+        self._head: Head | None = None
+        self._is_head = method == "HEAD"
+        self._with_body = not self._is_head
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self.headers_sent = False
+        self.sent = 0
+
+    @property
+    def status_code(self) -> int:
+        return self._head.status if self._head is not None else 0
+
+    @property
+    def response_length(self) -> int | None:
+        """The Content-Length that the application announced."""
+        for name, value in self.headers:
+            if name.lower() == "content-length" and value.isdecimal():
+                return int(value)
+        return None
+
+    # What the application calls
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333, "The start_response() Callable".
+
+        Raises:
+            BadResponse: a malformed status or header, or a second call without ``exc_info``.
+        """
+        if exc_info is not None:
+            try:
+                if self.headers_sent and exc_info[1] is not None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # the traceback refers to this frame
+        elif self._head is not None:
+            raise BadResponse("start_response was called a second time without exc_info")
+        code, reason = _STATUSES[status]
+        self._head = Head(code, reason, _encoded(headers))
+        self._with_body = not self._is_head and code not in _BODILESS
+        self.status, self.headers = status, headers
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body now, after the head if that has not left yet."""
+        if not isinstance(data, bytes):
+            raise BadResponse(f"the body must be bytes, not {type(data).__name__}")
+        if not data:
+            return
+        event = Data(data)
+        out = self._wire.http.send(event) if self.headers_sent else self._open(event)
+        if out:
+            self._wire.write(out)
+        if self._with_body:
+            self.sent += len(data)
+
+    def early_hints(self, headers: list[tuple[str, str]]) -> None:
+        """``wsgi.early_hints``: a 103 before the answer (RFC 8297). HTTP/1.0 and late calls are ignored."""
+        if not self.headers_sent:
+            self._wire.write(self._wire.http.send(InformationalResponse(103, _encoded(headers))))
+
+    # What the server calls
+
+    def send(self, result: Iterable[bytes]) -> None:
+        """Send the application's iterable to its end. Closing it is the caller's part."""
+        if type(result) in _WHOLE and len(result) == 1:  # type: ignore[arg-type]
+            self._send_whole(result[0])  # type: ignore[index]
+            return
+        if not (isinstance(result, FileWrapper) and self._send_file(result)):
+            for piece in result:
+                self.write(piece)
+        self._finish()
+
+    def _send_whole(self, data: bytes) -> None:
+        """One piece is the whole body: its length is known, and everything fits into one send."""
+        if self.headers_sent or not data or not isinstance(data, bytes):
+            self.write(data)
+            self._finish()
+            return
+        self._announce(len(data))
+        first = self._open(Data(data))
+        self._wire.write(first + self._wire.http.send(_END))
+        if self._with_body:
+            self.sent += len(data)
+
+    def _send_file(self, wrapper: FileWrapper) -> bool:
+        """Send a regular file by sendfile; False when that cannot be, and then nothing has been sent."""
+        wire = self._wire
+        if self.headers_sent or not self._with_body or not wire.can_send_files:
+            return False
+        found = wrapper.regular()
+        if found is None:
+            return False
+        fd, offset, count = found
+        announced = self.response_length
+        if announced is not None:
+            count = min(count, announced)
+        if count:
+            self._announce(count)
+            head = self._head_bytes()
+            prefix, suffix = wire.http.frame(count)
+            wire.write(head + prefix)
+            wire.write_file(fd, offset, count)
+            if suffix:
+                wire.write(suffix)
+            self.sent += count
+        return True
+
+    def _announce(self, length: int) -> None:
+        """Add a Content-Length where the application left it out."""
+        head = self._head
+        if head is None or head.status in _BODILESS or (not length and not self._with_body):
+            return
+        headers = head.headers
+        for name, _ in headers:
+            if len(name) == 14 and name.lower() == b"content-length":
+                return
+        headers.append((b"Content-Length", b"%d" % length))
+
+    def _head_bytes(self) -> bytes:
+        head = self._head
+        if head is None:
+            raise BadResponse("start_response was not called before the first byte of the body")
+        out = self._wire.http.send(head)
+        self.headers_sent = True
+        return out
+
+    def _open(self, event: Data | EndOfMessage) -> bytes:
+        """The head with what follows it."""
+        first = self._head_bytes()
+        rest = self._wire.http.send(event)
+        if len(rest) > _JOINED:
+            self._wire.write(first)
+            return rest
+        return first + rest
+
+    def _finish(self) -> None:
+        if self.headers_sent:
+            out = self._wire.http.send(_END)
+        else:
+            self._announce(0)
+            out = self._open(_END)
+        if out:
+            self._wire.write(out)

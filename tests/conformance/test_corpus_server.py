@@ -1,0 +1,149 @@
+"""The corpus over real sockets against a running server: each worker class, each engine.
+
+One server for all cases that need the same settings; one connection for each case.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from corpus.case import SILENCE, Case, Verdict
+from corpus.catalogue import ALL, groups
+from harness import Server
+from wire import Exchange, Garbled, Hung, exchange
+
+HERE = Path(__file__).parent
+WORKERS = {"sync": ("-k", "sync"), "gthread": ("-k", "gthread", "--threads", "3")}
+GROUPS = groups(ALL)
+DEFAULTS = GROUPS[()]
+MANY = 15
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[object]:
+    servers: list[Server] = []
+
+    def launch(worker: str, engine: str, settings: dict[str, object]) -> tuple[Server, Path]:
+        marks = tmp_path / "marks"
+        marks.touch()
+        lines = [f"{name} = {value!r}" for name, value in {**settings, "http_parser": engine}.items()]
+        server = Server(
+            *WORKERS[worker],
+            app="witness:app",
+            env={"PYTHONPATH": str(HERE), "WITNESS": str(marks)},
+            config="\n".join(lines),
+            cwd=tmp_path,
+        )
+        servers.append(server)
+        return server.start(), marks
+
+    yield launch
+    for server in servers:
+        server.close()
+
+
+def _address(server: Server) -> tuple[str, int]:
+    host, _, port = server.wait_for(r"Listening at: http://(\S+)").group(1).rpartition(":")
+    return host, int(port)
+
+
+def _play(case: Case, address: tuple[str, int]) -> Exchange:
+    accepted = case.verdict is Verdict.ACCEPT
+    with socket.create_connection(address, 5) as sock:
+        return exchange(
+            sock,
+            case.data,
+            expected=case.requests if accepted and not case.closes else None,
+            heads=case.heads,
+            finish=case.truncated or case.verdict is Verdict.EITHER,
+        )
+
+
+def _fault(case: Case, answer: Exchange, calls: int) -> str | None:
+    """What is wrong about the server's reaction."""
+    if answer.rest:
+        return f"half an answer: {answer.rest[:200]!r}"
+    good = [one for one in answer.answers if one.status in (200, 405)]
+    refused = [one for one in answer.answers if one.status not in (200, 405)]
+    if case.verdict is Verdict.EITHER and not refused:
+        return _fault_of_accepted(case, answer, calls)
+    if case.verdict is Verdict.ACCEPT:
+        return _fault_of_accepted(case, answer, calls)
+    return _fault_of_refused(case, [one.status for one in good], [one.status for one in refused], answer, calls)
+
+
+def _fault_of_accepted(case: Case, answer: Exchange, calls: int) -> str | None:
+    statuses = [one.status for one in answer.answers]
+    if len(statuses) != case.requests or any(status not in (200, 405) for status in statuses):
+        return f"answered {statuses}, expected {case.requests} times 200"
+    if calls != case.requests:
+        return f"the app was called {calls} times"
+    for position, (one, body) in enumerate(zip(answer.answers, case.bodies)):
+        if position not in case.heads and not one.saw_body(body):
+            return f"the app saw another body in request {position}: {one.saw()}"
+    if case.closes is not None and answer.answers[-1].closes != case.closes:
+        return f"the last answer's fields are {answer.answers[-1].fields}"
+    return None if 0 in case.heads else _fault_of_sight(case, answer)
+
+
+def _fault_of_sight(case: Case, answer: Exchange) -> str | None:
+    saw = answer.answers[0].saw()
+    for name in ("method", "version", "scheme"):
+        if name in case.seen and saw[name] != case.seen[name]:
+            return f"the app saw {name} {saw[name]!r}"
+    for name in ("target", "query"):
+        if name in case.seen and saw[name].encode("latin-1") != case.seen[name]:
+            return f"the app saw {name} {saw[name]!r}"
+    return None
+
+
+def _fault_of_refused(case: Case, good: list[int], refused: list[int], answer: Exchange, calls: int) -> str | None:
+    if case.verdict is Verdict.REFUSE and len(good) != case.requests:
+        return f"{len(good)} requests were answered by the app, expected {case.requests}"
+    if case.verdict is Verdict.REFUSE and not case.requests <= calls <= case.requests + case.in_body:
+        return f"the app was called {calls} times"
+    if not refused:
+        return None if SILENCE in case.status else "closed without an answer" + (" (reset)" if answer.reset else "")
+    if len(refused) > 1 or refused[0] not in case.status:
+        return f"refused with {refused}, allowed is {sorted(case.status)}"
+    if not answer.answers[-1].closes:
+        return "no Connection: close on a refusal"
+    return None
+
+
+def _run(cases: list[Case], server: Server, marks: Path) -> list[str]:
+    address = _address(server)
+    faults = []
+    for case in cases:
+        before = marks.stat().st_size
+        try:
+            answer = _play(case, address)
+            fault = _fault(case, answer, marks.stat().st_size - before)
+        except (Hung, Garbled) as error:
+            fault = f"{type(error).__name__}: {error}"
+        if fault:
+            faults.append(f"{case.name} ({case.section}): {fault}")
+            if len(faults) >= MANY:
+                break
+    return faults
+
+
+def _check(cases: list[Case], server: Server, marks: Path) -> None:
+    faults = _run(cases, server, marks)
+    assert not faults, "\n" + "\n".join(faults)
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("engine", ["fast", "python"])
+@pytest.mark.parametrize("worker", list(WORKERS))
+def test_defaults(start, worker, engine):
+    _check(DEFAULTS, *start(worker, engine, {}))
+
+
+@pytest.mark.parametrize("cases", [cases for key, cases in GROUPS.items() if key], ids=lambda cases: "-".join(f"{k}={v}" for k, v in cases[0].group)[:60])
+@pytest.mark.parametrize(("worker", "engine"), [("sync", "fast"), ("gthread", "python")])
+def test_settings(start, worker, engine, cases):
+    _check(cases, *start(worker, engine, dict(cases[0].settings)))

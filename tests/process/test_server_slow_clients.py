@@ -1,0 +1,112 @@
+"""Clients that are slow, silent or hostile hold no thread: the requests beside them are answered at once."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from contextlib import ExitStack
+
+# The aim is 0.1 s; a busy machine must not turn the test red, a held thread (seconds) must.
+AT_ONCE = 1.0
+
+
+def timed_get(server, **options) -> float:
+    started = time.monotonic()
+    assert server.request("/", **options).status == 200
+    return time.monotonic() - started
+
+
+def test_half_heads_and_idle_connections(serve, workers, record_property):
+    server = serve(*workers, "--keep-alive", "60")
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(server.connect()).sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+        for _ in range(500):
+            idle = stack.enter_context(server.connect())
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert idle.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        took = max(timed_get(server) for _ in range(5))
+    record_property("seconds", took)
+    print(f"ordinary request beside 700 silent connections: {took * 1000:.1f} ms")
+    assert took < AT_ONCE
+
+
+def test_half_tls_handshakes(serve, workers, certificates):
+    server = serve(
+        *workers, "--certfile", f"{certificates}/server.pem", "--keyfile", f"{certificates}/server.key"
+    )  # fmt: skip
+    context = ssl.create_default_context(cafile=certificates / "ca.pem")
+    hello = client_hello(context)
+    with ExitStack() as stack:
+        for count in range(50):
+            stack.enter_context(server.connect()).sendall(
+                hello[: len(hello) // 2 if count % 2 else len(hello)]
+            )
+        took = max(timed_get(server, tls=context) for _ in range(5))
+    print(f"ordinary request beside 50 half handshakes: {took * 1000:.1f} ms")
+    assert took < AT_ONCE
+
+
+def client_hello(context: ssl.SSLContext) -> bytes:
+    """The first flight of a TLS client."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        return outgoing.read()
+    raise AssertionError("a handshake cannot end without the server")
+
+
+def test_clients_that_keep_their_end_open_do_not_stall_the_worker(serve, workers):
+    server = serve(*workers)
+    with ExitStack() as stack:
+        for _ in range(8):
+            client = stack.enter_context(server.connect())
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        assert timed_get(server) < AT_ONCE
+
+
+def test_a_client_that_does_not_read_its_answer_does_not_stop_others(serve, tmp_path):
+    (tmp_path / "big.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [b'x' * 50_000_000 if environ['PATH_INFO'] == '/big' else b'small']\n"
+    )
+    server = serve("-k", "gthread", "--threads", "2", app="big:app", env={"PYTHONPATH": str(tmp_path)})
+    with server.connect() as client:
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        assert timed_get(server) < AT_ONCE
+
+
+def test_a_half_head_is_answered_408_at_its_deadline(serve, workers):
+    server = serve(*workers, config="header_timeout = 1\n")
+    with server.connect() as client, client.makefile("rb") as answer:
+        started = time.monotonic()
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        assert answer.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
+        assert time.monotonic() - started < 3
+
+
+def test_an_idle_connection_ends_after_the_keep_alive_time(serve, workers):
+    server = serve(*workers, "--keep-alive", "1")
+    with server.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        with client.makefile("rb") as answer:
+            started = time.monotonic()
+            answer.read()
+            assert 0.5 < time.monotonic() - started < 3
+
+
+def test_a_client_that_leaves_early_costs_nothing(serve, workers):
+    server = serve(*workers, app="probe:app")
+    for _ in range(20):
+        client = server.connect()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.close()
+    assert server.get() == "Hello, World!\n"
+    assert "Traceback" not in server.log

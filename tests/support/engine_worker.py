@@ -1,0 +1,198 @@
+"""A worker class at work in a forked process, without an arbiter: the test holds the arbiter's ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import ssl
+import sys
+import tempfile
+import time
+import traceback
+from types import TracebackType
+from typing import Any
+
+from gunicorn.config import Config
+from gunicorn.process.channel import Channel
+from gunicorn.process.listeners import create_listeners
+from gunicorn.process.messages import Message
+from gunicorn.process.slots import Slots
+
+DEADLINE = 10.0
+
+
+class App:
+    """As much of an application object as a worker needs."""
+
+    def __init__(self, load: Any) -> None:
+        self._load = load
+
+    def wsgi(self) -> Any:
+        return self._load()
+
+
+class EngineWorker:
+    """``with EngineWorker(app, worker_class="gthread", threads=2) as worker: worker.connect()``.
+
+    Args:
+        app: A WSGI application, or with ``load`` a function that returns one.
+        settings: As ``cfg.set`` takes them.
+    """
+
+    def __init__(self, app: Any, *, load: Any = None, report: bool = True, **settings: Any) -> None:
+        self.cfg = Config()
+        self.log_path = tempfile.mktemp(prefix="engine-", suffix=".log")
+        for name, value in {
+            "bind": "127.0.0.1:0",
+            "errorlog": self.log_path,
+            "graceful_timeout": 5,
+            **settings,
+        }.items():
+            self.cfg.set(name, value)
+        self.app = App(load or (lambda: app))
+        self.with_report = report
+        self.status: int | None = None
+
+    def __enter__(self) -> EngineWorker:
+        self.logger = self.cfg.logger_class(self.cfg)
+        self.listeners = create_listeners(self.cfg, self.logger)
+        self.slot = Slots.create(1)[0]
+        self.channel, theirs = Channel.pair()
+        self.pid = os.fork()
+        if not self.pid:
+            self._live(theirs)
+        theirs.close()
+        self.pidfd = os.pidfd_open(self.pid)
+        return self
+
+    def _live(self, report: Channel) -> None:
+        status = 70
+        try:
+            self.channel.close()
+            worker = self.cfg.worker_class(
+                1, os.getppid(), self.listeners, self.app, self.cfg.timeout / 2, self.cfg, self.logger
+            )
+            worker.slot = self.slot
+            worker.report = report if self.with_report else None
+            worker.init_process()
+            status = 0
+        except SystemExit as error:
+            status = int(error.code or 0)
+        except BaseException as error:
+            self.logger.error("%s: %s", type(error).__name__, error)
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def message(self, timeout: float = DEADLINE) -> Message:
+        """The next message of the worker."""
+        ready, _, _ = select.select([self.channel.fileno()], [], [], timeout)
+        assert ready, f"the worker said nothing:\n{self.log()}"
+        return self.channel.receive()[0]
+
+    @property
+    def address(self) -> Any:
+        return self.listeners[0].address
+
+    def connect(self, timeout: float = DEADLINE) -> socket.socket:
+        if isinstance(self.address, str):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(timeout)
+            sock.connect(self.address)
+            return sock
+        return socket.create_connection(self.address, timeout)
+
+    def connect_tls(self, **options: Any) -> ssl.SSLSocket:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if "alpn" in options:
+            context.set_alpn_protocols(options.pop("alpn"))
+        return context.wrap_socket(self.connect())
+
+    def get(self, path: str = "/", headers: str = "") -> tuple[bytes, bytes]:
+        """Head and body of one answer on a connection of its own."""
+        with self.connect() as sock:
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
+            return split(read_all(sock))
+
+    def kill(self, signum: int) -> None:
+        os.kill(self.pid, signum)
+
+    def wait(self, timeout: float = DEADLINE) -> int:
+        """The exit code."""
+        if self.status is None:
+            ended, _, _ = select.select([self.pidfd], [], [], timeout)
+            assert ended, f"the worker still runs after {timeout} s:\n{self.log()}"
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.status
+
+    def stop(self, signum: int = signal.SIGTERM, timeout: float = DEADLINE) -> float:
+        """Signal it and wait for its end; the seconds that took."""
+        started = time.monotonic()
+        self.kill(signum)
+        self.wait(timeout)
+        return time.monotonic() - started
+
+    def log(self) -> str:
+        try:
+            with open(self.log_path) as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.status is None:
+                os.kill(self.pid, signal.SIGKILL)
+                self.wait()
+        finally:
+            os.close(self.pidfd)
+            self.channel.close()
+            for listener in self.listeners:
+                listener.close()
+            for handler in self.logger.error_log.handlers[:] + self.logger.access_log.handlers[:]:
+                self.logger.error_log.removeHandler(handler)
+                self.logger.access_log.removeHandler(handler)
+                handler.close()
+            if os.path.exists(self.log_path):
+                os.unlink(self.log_path)
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Everything until the server closes."""
+    data = b""
+    while chunk := sock.recv(65536):
+        data += chunk
+    return data
+
+
+def read_answer(sock: socket.socket) -> tuple[bytes, bytes]:
+    """One answer with a Content-Length, the connection left open."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = sock.recv(1)
+        assert chunk, f"closed after {data!r}"
+        data += chunk
+    head = data[:-4]
+    length = 0
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    body = b""
+    while len(body) < length:
+        chunk = sock.recv(length - len(body))
+        assert chunk, f"closed in the body: {body!r}"
+        body += chunk
+    return head, body
+
+
+def split(answer: bytes) -> tuple[bytes, bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head, body
