@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from gunicorn.accesslog import SafeAtoms, all_atoms, compile_format
 from gunicorn.errors import ConfigError
-from gunicorn.process.logconfig import CONFIG_DEFAULTS, apply_configured, logging_transaction
+from gunicorn.process.logconfig import CONFIG_DEFAULTS, apply_configured, logging_transaction, retire
 from gunicorn.process.outputs import (
     SYSLOG_FACILITIES,
     Owner,
@@ -141,7 +141,7 @@ class Logger:
     def _drop_handlers(self, log: logging.Logger) -> None:
         for handler in log.handlers[:]:
             if getattr(handler, "_gunicorn", False):
-                log.removeHandler(handler)
+                retire(log, handler)
 
     def _add_handler(self, log: logging.Logger, handler: logging.Handler, fmt: logging.Formatter) -> None:
         handler.setFormatter(fmt)

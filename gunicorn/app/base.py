@@ -1,4 +1,6 @@
-"""What commands and custom applications have in common: load a configuration, then be the server it describes."""
+"""What commands and custom applications have in common: load a configuration, then be the server it
+describes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 # First, because it notes folder and environment as they are before a configuration changes them.
 from gunicorn.arbiter import launch  # noqa: F401
 from gunicorn.config import Config, loader
-from gunicorn.config.sources import Source
+from gunicorn.config.sources import PROGRAM
 from gunicorn.errors import AppImportError, ConfigError
 
 if TYPE_CHECKING:
@@ -25,8 +27,9 @@ _FORK_SERVER = "GUNICORN_FORK_SERVER"
 class BaseApplication:
     """A server whose settings and WSGI callable come from a program.
 
-    Subclasses implement ``load_config``, which calls ``self.cfg.set(name, value)``, and ``load``, which returns the callable.
-    Making an instance loads the configuration and ends the process with status 1 when it is wrong; ``run()`` serves.
+    Subclasses implement ``load_config``, which calls ``self.cfg.set(name, value)``, and ``load``, which
+    returns the callable. Making an instance loads the configuration and ends the process with status 1 when
+    it is wrong; ``run()`` serves.
 
     Attributes:
         cfg: The configuration.
@@ -44,12 +47,14 @@ class BaseApplication:
         except ConfigError as error:
             self._refuse(error)
 
-    # --- for subclasses ------------------------------------------------------------------------------------------------
+    # --- for subclasses ---
 
     def init(
         self, parser: argparse.ArgumentParser, opts: argparse.Namespace, args: list[str]
     ) -> Mapping[str, Any] | None:
-        """Settings of the application or framework, below the configuration file; may look at the parsed command line."""
+        """Settings of the application or framework, below the configuration file; may look at the parsed
+        command line.
+        """
         raise NotImplementedError
 
     def load_config(self) -> None:
@@ -60,7 +65,7 @@ class BaseApplication:
         """Import or make the WSGI callable."""
         raise NotImplementedError
 
-    # --- configuration -------------------------------------------------------------------------------------------------
+    # --- configuration ---
 
     def do_load_config(self) -> None:
         """Make a fresh configuration and fill it.
@@ -91,7 +96,7 @@ class BaseApplication:
         if self.cfg.spew:
             _spew()
 
-    # --- serving -------------------------------------------------------------------------------------------------------
+    # --- serving ---
 
     def wsgi(self) -> Any:
         """The WSGI callable, loaded at the first call."""
@@ -165,8 +170,7 @@ class Application(BaseApplication):
         Raises:
             ConfigError: one line that names the file.
         """
-        source = Source("application", filename)
-        loader.apply_file(self.cfg, loader.load_file(self.cfg, filename, source))
+        loader.apply_file(self.cfg, loader.load_file(self.cfg, filename, PROGRAM))
 
     def run(self) -> None:
         """Serve, or only check (``--check-config``, ``--print-config``)."""

@@ -59,6 +59,7 @@ class WSGIApplication(Application):
         Raises:
             AppImportError: the name leads to nothing callable.
         """
+        assert self.app_uri is not None
         if self.cfg.paste is not None:
             from gunicorn.app.pasterapp import get_wsgi_app
 

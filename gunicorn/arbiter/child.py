@@ -1,6 +1,7 @@
 """One worker is one task: it asks for the process, watches its deadlines, hears its reports, and reaps it.
 
-Cancelling the task *is* stopping the worker: TERM, a wait with a deadline, KILL, reap. No process outlives its task.
+Cancelling the task *is* stopping the worker: TERM, a wait with a deadline, KILL, reap. No process outlives
+its task.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import attrs
 import trio
 
 from gunicorn.arbiter.handle import receive, receive_pending
-from gunicorn.arbiter.obituary import log_death
+from gunicorn.arbiter.obituary import log_death, log_requests
 from gunicorn.arbiter.roster import ChildExit, SpawnChild
 from gunicorn.process.channel import ChannelClosed
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
@@ -30,6 +31,8 @@ __all__ = ["Child", "Observer", "SpawnError", "StopPlan", "Timing"]
 
 #: Between SIGABRT and SIGKILL of a worker that hangs: time for ``worker_abort`` and a traceback, seconds.
 ABORT_WAIT = 1.0
+#: For a worker that is stopped before it serves, seconds.
+BOOTING_WAIT = 2.0
 #: For the kernel to end a process after SIGKILL, seconds. One in uninterruptible sleep may take for ever.
 KILL_WAIT = 1.0
 #: A wake-up this late (seconds) means that this process did not run either: suspended, stopped or starved.
@@ -73,7 +76,9 @@ class Log(Protocol):
 
 @attrs.define
 class StopPlan:
-    """How workers are asked to stop, shared by all: one signal, and one absolute deadline (trio clock) when the server ends."""
+    """How workers are asked to stop, shared by all: one signal, and one absolute deadline (trio clock) when
+    the server ends.
+    """
 
     signal: int = signal.SIGTERM
     deadline: float = float("inf")
@@ -121,8 +126,9 @@ class Child:
         self._log = log
         self._clock = clock
         self._scope = trio.CancelScope()
-        self._grace: trio.CancelScope | None = None
-        self._retire_by = float("inf")
+        self._grace = trio.CancelScope()
+        self._stop_by = plan.deadline
+        self._reopens_late = False
         self._became_ready = trio.Event()
         self._handle: Handle | None = None
         self._timed_out = False
@@ -130,25 +136,33 @@ class Child:
         self._boot_failure: BootFailed | None = None
         self._ended = ChildExit(code=0, reason="stopped before it was made")
 
-    # --- commands ------------------------------------------------------------------------------------------------------
+    # --- commands ---
 
     def retire(self) -> None:
         """Stop this one: it has ``graceful_timeout`` to finish its requests."""
-        self._retire_by = trio.current_time() + self._timing.graceful
+        self._stop_by = min(self._stop_by, trio.current_time() + self._timing.graceful)
+        self._grace.deadline = self._stop_by
         self._scope.cancel()
 
     def hurry(self) -> None:
         """The shared plan has changed: follow it, also when this one is stopping already."""
-        if self._grace is not None and self._handle is not None:
-            self._grace.deadline = min(self._grace.deadline, self._plan.deadline)
-            self._handle.send_signal(self._plan.signal)
+        self._stop_by = self._grace.deadline = min(self._stop_by, self._plan.deadline)
+        if self._scope.cancel_called:
+            self.send_signal(self._plan.signal)
 
     def send_signal(self, number: int) -> None:
         """Pass a signal on, if there is a process."""
         if self._handle is not None:
             self._handle.send_signal(number)
 
-    # --- the task ------------------------------------------------------------------------------------------------------
+    def reopen_logs(self) -> None:
+        """Have it reopen its log files, as soon as it has the handler for that."""
+        if self.is_ready:
+            self.send_signal(signal.SIGUSR1)
+        else:
+            self._reopens_late = True
+
+    # --- the task ---
 
     async def run(self) -> None:
         """Live one worker's life. Whatever happens, the observer is told of its end exactly once."""
@@ -159,10 +173,8 @@ class Child:
             self._bury()
 
     async def _live(self) -> None:
-        try:
-            self._handle = handle = await self._spawn(self.order)
-        except SpawnError as error:
-            self._ended = ChildExit(code=error.exit_code, reason=error.reason)
+        self._handle = handle = await self._make()
+        if handle is None:
             return
         self.pid = handle.pid
         self._observer.child_spawned(self)
@@ -176,13 +188,34 @@ class Child:
         finally:
             self._ended = ended or await self._stop(handle)
 
+    async def _make(self) -> Handle | None:
+        """Ask for the process.
+
+        A stop waits for the answer: what is made by then may be serving a request already.
+        """
+        try:
+            with self._shield():
+                return await self._spawn(self.order)
+        except SpawnError as error:
+            self._ended = ChildExit(code=error.exit_code, reason=error.reason)
+        return None
+
+    def _shield(self) -> trio.CancelScope:
+        """Whoever cancels has set ``_stop_by`` before, or sets it now (``retire``, ``hurry``)."""
+        self._grace = trio.CancelScope(shield=True, deadline=self._stop_by)
+        return self._grace
+
     async def _stop(self, handle: Handle) -> ChildExit:
         handle.send_signal(self._plan.signal)
-        self._grace = trio.CancelScope(shield=True, deadline=min(self._retire_by, self._plan.deadline))
-        with self._grace:
+        self._hear_last_words(handle.report)
+        if not self.is_ready:
+            # It has no request to finish, and an import that hangs does not look at signals.
+            self._stop_by = min(self._stop_by, trio.current_time() + BOOTING_WAIT)
+        with self._shield():
             return await handle.wait()
         self._killed = True
         self._log.warning("Worker (pid:%s) did not stop in time and is killed.", self.pid)
+        log_requests(self._log, self)
         handle.send_signal(signal.SIGKILL)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + KILL_WAIT):
             return await handle.wait()
@@ -198,6 +231,7 @@ class Child:
                 break
         self._timed_out = self._killed = True
         self._log.critical("WORKER TIMEOUT (pid:%s)", self.pid)
+        log_requests(self._log, self)
         handle.send_signal(signal.SIGABRT)
         await trio.sleep(ABORT_WAIT)
         handle.send_signal(signal.SIGKILL)
@@ -227,13 +261,15 @@ class Child:
         if isinstance(message, WorkerReady):
             self.is_ready = True
             self._became_ready.set()
+            if self._reopens_late:
+                self.send_signal(signal.SIGUSR1)
             self._observer.child_ready(self)
         elif isinstance(message, WorkerLeaving):
             self._observer.child_leaving(self, message.reason)
         elif isinstance(message, BootFailed):
             self._boot_failure = message
 
-    # --- the end -------------------------------------------------------------------------------------------------------
+    # --- the end ---
 
     def _bury(self) -> None:
         handle, self._handle = self._handle, None

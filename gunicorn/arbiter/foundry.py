@@ -1,7 +1,7 @@
 """The arbiter's side of those who fork: the root fork server and the molds.
 
-Requests that were sent to a spawner which then died are not lost: they stay in a table until they are answered, and
-are sent again to its successor.
+Requests that were sent to a spawner which then died are not lost: they stay in a table until they are
+answered, and are sent again to its successor.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gunicorn.process.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gunicorn.arbiter.child import Log
     from gunicorn.arbiter.roster import SpawnChild
@@ -40,6 +40,8 @@ __all__ = ["Foundry", "MoldError", "Process"]
 
 #: First and longest pause before a fork server is started again that died right after its start, seconds.
 RESTART_FIRST, RESTART_LIMIT = 0.1, 30.0
+#: Pause before lost requests are repeated, seconds.
+RETRY = 1.0
 
 
 class MoldError(Exception):
@@ -65,7 +67,6 @@ class Request:
 
     message: Spawn | StartMold
     fds: tuple[int, ...] = ()
-    sent: bool = False
     answered: trio.Event = attrs.Factory(trio.Event)
     handle: Handle | None = None
     error: SpawnError | MoldError | None = None
@@ -87,7 +88,6 @@ class Foundry:
         process: The root fork server.
         restart: Starts another root by exec; its channel and process.
         root_generation: The generation whose workers the root itself forks; None when each needs a mold.
-        listeners: Descriptors of the listeners that molds get.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Foundry:
         self._running = trio.CancelScope()
         self._stopped = trio.Event()
 
-    # --- requests ------------------------------------------------------------------------------------------------------
+    # --- requests ---
 
     @property
     def is_forking(self) -> bool:
@@ -128,7 +128,7 @@ class Foundry:
 
     def already_sent(self, message: Spawn | StartMold, fds: Sequence[int] = ()) -> None:
         """``message`` was written to the root's channel before the event loop was there."""
-        request = Request(message, tuple(fds), sent=True)
+        request = Request(message, tuple(fds))
         if isinstance(message, Spawn):
             self._orders[message.age] = request
         else:
@@ -148,7 +148,8 @@ class Foundry:
         try:
             await request.answered.wait()
         except trio.Cancelled:
-            # Too late for the fork server to hear of it: when its answer comes, nobody waits and the worker is ended.
+            # Too late for the fork server to hear of it: when its answer comes, nobody waits and the worker
+            # is ended.
             if request.handle is not None:
                 self._disown(request.handle)
             raise
@@ -177,13 +178,16 @@ class Foundry:
         if request.error is not None:
             raise request.error
 
-    def retire_molds(self, keep: int) -> None:
-        """Close every mold but the one of generation ``keep``."""
-        for generation in [g for g in self._mold_fds if g != keep]:
-            del self._mold_fds[generation]
-            self._drop_mold(generation)
-        if keep != self._root_generation:
+    def promote(self, generation: int) -> None:
+        """Workers come from ``generation`` now: no other mold is replaced when it dies."""
+        self._mold_fds = {g: fds for g, fds in self._mold_fds.items() if g == generation}
+        if generation != self._root_generation:
             self._root_generation = None
+
+    def close_unwanted_molds(self) -> None:
+        """Close molds of generations without workers; where molds reap, they see their workers go first."""
+        for generation in [g for g in self._molds if g not in self._mold_fds]:
+            self._drop_mold(generation)
 
     def retire_mold(self, generation: int) -> None:
         """Close one mold."""
@@ -206,7 +210,7 @@ class Foundry:
         self._root.close()
         await self._process.wait()
 
-    # --- the task ------------------------------------------------------------------------------------------------------
+    # --- the task ---
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen to the spawners, and replace the root when it dies, until closed or cancelled."""
@@ -235,21 +239,37 @@ class Foundry:
         self._root.close()
         await self._process.wait()
         await trio.sleep(pause)
-        self._root, self._process = await self._restart()
+        try:
+            self._root, self._process = await self._restart()
+        except OSError as error:
+            # The closed channel reads as its end: the next turn of the loop tries again, later.
+            self._log.error("The fork server cannot be started: %s", error)
+            return
         self._root.setblocking(False)
+        await self._repeat_requests()
+
+    async def _repeat_requests(self) -> None:
+        """Ask again for what has not been answered. Should both answers come, the second worker is ended."""
         for request in [*self._mold_requests.values(), *self._orders.values()]:
             if isinstance(request.message, StartMold):
                 await self._send(self._root, request)
-            elif request.message.generation == self._root_generation:
+            else:
                 await self._send_order(request)
 
     async def _hear(self, channel: Channel) -> None:
-        try:
-            while True:
-                message, fds = await receive(channel)
-                self._take(message, fds)
-        except ChannelClosed:
+        """Take messages until the channel ends."""
+        if channel.fileno() < 0:
             return
+        while True:
+            try:
+                self._take(*await receive(channel))
+            except ChannelClosed:
+                return
+            except OSError as error:
+                # Out of descriptors: the message is lost, and the worker in it sees the end of its channel.
+                self._log.error("A message of the fork server is lost: %s", error)
+                await trio.sleep(RETRY)
+                await self._repeat_requests()
 
     def _take(self, message: Message, fds: list[int]) -> None:
         if isinstance(message, Spawned):
@@ -304,21 +324,26 @@ class Foundry:
                 await self._send_order(request)
             await self._hear(mold.channel)
         mold.channel.close()
+        if self._molds.get(generation) is not mold:
+            return
+        del self._molds[generation]
+        if generation not in self._mold_fds:
+            return
+        self._log.error("The mold of generation %s is gone; starting another one.", generation)
         pause = RESTART_FIRST
-        while self._mold_fds.get(generation) is not None and self._molds.get(generation) is mold:
-            del self._molds[generation]
-            self._log.error("The mold of generation %s is gone; starting another one.", generation)
+        while generation in self._mold_fds and generation not in self._molds:
             pause = await self._revive(generation, pause)
 
     async def _revive(self, generation: int, pause: float) -> float:
         await trio.sleep(pause)
         try:
-            await self.start_mold(generation, self._mold_fds.get(generation, ()))
+            if generation in self._mold_fds:
+                await self.start_mold(generation, self._mold_fds[generation])
         except MoldError as error:
             self._log.error("The mold of generation %s cannot load: %s", generation, error.reason)
         return min(pause * 2, RESTART_LIMIT)
 
-    # --- steps ---------------------------------------------------------------------------------------------------------
+    # --- steps ---
 
     async def _send_order(self, request: Request) -> None:
         generation = request.message.generation

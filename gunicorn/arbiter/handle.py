@@ -60,8 +60,9 @@ async def send(channel: Channel, message: Message, fds: tuple[int, ...] = ()) ->
 class Handle:
     """One live worker process.
 
-    On Linux the worker is the arbiter's own child and ``pidfd`` says which: a pid can be reused between a look and a
-    signal, a pidfd cannot. Elsewhere the spawner reaps and tells; ``set_status`` is then called with its word.
+    On Linux the worker is the arbiter's own child and ``pidfd`` says which: a pid can be reused between a
+    look and a signal, a pidfd cannot. Elsewhere the spawner reaps and tells; ``set_status`` is then called
+    with its word.
 
     Args:
         pid: Process id.
@@ -92,7 +93,8 @@ class Handle:
             return
         try:
             if self._pidfd is None:
-                # The spawner tells of an exit right after it reaped; that moment is all the time a wrong process has.
+                # The spawner tells of an exit right after it reaped; that moment is all the time a wrong
+                # process has.
                 os.kill(self.pid, number)
             else:
                 signal.pidfd_send_signal(self._pidfd, number)
@@ -119,7 +121,8 @@ def _reap(pidfd: int) -> ChildExit:
     try:
         info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
     except ChildProcessError:
-        # Something in this process (a hook with os.wait(), say) took the status. The process is gone, that is certain.
+        # Something in this process (a hook with os.wait(), say) took the status. The process is gone, that
+        # is certain.
         return ChildExit(code=0, reason="its exit status was taken by someone else")
     if info is None or info.si_code == os.CLD_EXITED:
         return ChildExit(code=info.si_status if info else 0)

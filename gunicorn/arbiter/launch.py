@@ -21,12 +21,15 @@ class Launch:
     @classmethod
     def capture(cls) -> Launch:
         """The present process, to be called before ``chdir`` and before ``raw_env`` is applied."""
-        # orig_argv, unlike argv, still has `-m gunicorn`, `-X dev` and the like; its first item may be a bare `python`.
+        # orig_argv, unlike argv, still has `-m gunicorn`, `-X dev` and the like; its first item may be a
+        # bare `python`.
         return cls((sys.executable, *sys.orig_argv[1:]), _working_directory(), dict(os.environ))
 
 
 def _working_directory() -> str:
-    """The shell's idea of the folder when it is the same one: a ``current`` symlink must lead to the new release later."""
+    """The shell's idea of the folder when it is the same one: a ``current`` symlink must lead to the new
+    release later.
+    """
     actual = os.getcwd()
     named = os.environ.get("PWD", "")
     try:

@@ -1,8 +1,8 @@
 """The loop of the arbiter: nurseries, and the execution of what the roster decides.
 
-Two nurseries, so that the end has an order: the workers' tasks are cancelled first, while the outer nursery still takes signals
-(a second Ctrl-C hurries), hears the spawners, and reaps. Listeners are closed after the last worker has left: connections that
-are queued on them belong to workers that still accept until then.
+Two nurseries, so that the end has an order: the workers' tasks are cancelled first, while the outer nursery
+still takes signals (a second Ctrl-C hurries), hears the spawners, and reaps. Listeners are closed after the
+last worker has left: connections that are queued on them belong to workers that still accept until then.
 """
 
 from __future__ import annotations
@@ -79,30 +79,31 @@ class Supervisor:
             signal.SIGQUIT: self.stop_quickly,
             signal.SIGHUP: self._hang_up,
             signal.SIGUSR1: self._reopen_logs,
-            signal.SIGUSR2: lambda: self.start_service(self.upgrade.start),
+            signal.SIGUSR2: self._upgrade,
             signal.SIGTTIN: lambda: self._scale(+1),
             signal.SIGTTOU: lambda: self._scale(-1),
             signal.SIGWINCH: self._park,
             signal.SIGCHLD: self._reap,
         }
 
-    # --- the task ------------------------------------------------------------------------------------------------------
+    # --- the task ---
 
     async def run(self) -> int:
         """Serve until told to stop; the exit status."""
         with trio.open_signal_receiver(*SIGNALS, signal.SIGCHLD) as signals:
             async with trio.open_nursery() as self._services:
-                self._services.start_soon(self._take_signals, signals)
                 await self._services.start(self.foundry.run)
                 self._services.start_soon(self.notifier.watchdog, self.roster)
                 self._services.start_soon(self.upgrade.watch_predecessor)
-                await self._run_workers()
+                await self._run_workers(signals)
                 await self._finish()
                 self._services.cancel_scope.cancel()
         return self.exit_status
 
-    async def _run_workers(self) -> None:
+    async def _run_workers(self, signals: AsyncIterator[int]) -> None:
         async with trio.open_nursery() as self._workers:
+            # In the outer nursery, so that signals are heard while this one waits for its end.
+            self._services.start_soon(self._take_signals, signals)
             self._workers.start_soon(self._keep_time)
             for order in self.boot.orders:
                 self._adopt(order)
@@ -111,8 +112,12 @@ class Supervisor:
             for number in self.boot.early:
                 self._handle(number)
             self._reap()
-            await self.stopping.wait()
-            self._workers.cancel_scope.cancel()
+            try:
+                await self.stopping.wait()
+            finally:
+                # Also when a bug ends this nursery: the children's shields need their deadline.
+                self.stop_gracefully()
+                self._workers.cancel_scope.cancel()
 
     async def _take_signals(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
@@ -146,7 +151,7 @@ class Supervisor:
         with trio.move_on_after(FORK_SERVER_WAIT):
             await self.foundry.close()
 
-    # --- what the roster decides -----------------------------------------------------------------------------------------
+    # --- what the roster decides ---
 
     def execute(self, actions: Sequence[Action]) -> None:
         """Take the actions, in order."""
@@ -182,7 +187,7 @@ class Supervisor:
     def _set_timer(self, action: Wake) -> None:
         self._timer.deadline = action.at
 
-    # --- what the children do --------------------------------------------------------------------------------------------
+    # --- what the children do ---
 
     def child_spawned(self, child: Child) -> None:
         order = child.order
@@ -210,7 +215,7 @@ class Supervisor:
         """Whether every child is of this generation."""
         return all(child.order.generation == generation for child in self.children.values())
 
-    # --- signals ---------------------------------------------------------------------------------------------------------
+    # --- signals ---
 
     def stop_gracefully(self) -> None:
         """TERM: requests in flight may take until ``graceful_timeout``."""
@@ -237,13 +242,16 @@ class Supervisor:
             self.server.log.info("Hang up: %s", self.server.master_name)
             self._workers.start_soon(self.reload.run)
 
+    def _upgrade(self) -> None:
+        # Decided here and not in the task: the predecessor may be gone by the time that the task runs.
+        if not self.stopping.is_set() and self.upgrade.claim():
+            self.start_service(self.upgrade.run)
+
     def _reopen_logs(self) -> None:
         self.server.log.reopen_files()
         self.start_service(self.foundry.reopen_logs)
         for child in self.children.values():
-            if child.is_ready:
-                # A worker that boots has no handler yet and would die; it has opened the new files anyway.
-                child.send_signal(signal.SIGUSR1)
+            child.reopen_logs()
 
     def _scale(self, change: int) -> None:
         count = max(1, self.roster.count + change)
@@ -266,7 +274,7 @@ class Supervisor:
     def _is_ours(self, pid: int) -> bool:
         return pid in self.server.WORKERS or pid in (self.foundry.pid, self.boot.successor)
 
-    # --- services --------------------------------------------------------------------------------------------------------
+    # --- services ---
 
     def start_service(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run something beside the workers that ends with the server."""

@@ -29,8 +29,8 @@ class Progress(Protocol):
 class Notifier:
     """Tells what has changed since it last told.
 
-    ``READY=1`` waits for the workers: a unit that is ordered after this one, or a balancer that waits for ``systemctl
-    start``, would otherwise meet a server whose application still loads, or will never load.
+    ``READY=1`` waits for the workers: a unit that is ordered after this one, or a balancer that waits for
+    ``systemctl start``, would otherwise meet a server whose application still loads, or will never load.
     """
 
     def __init__(self, notify: Callable[[str], bool] = systemd.notify) -> None:
@@ -56,8 +56,7 @@ class Notifier:
     def unchanged(self, reason: str) -> None:
         """The reload did not come to pass; the server serves as before."""
         self._is_ready = True
-        self._status = f"STATUS=Reload failed: {reason.splitlines()[0] if reason else 'unknown'}"
-        self._tell("READY=1", self._status)
+        self._tell("READY=1", f"STATUS=Reload failed: {reason.partition(chr(10))[0]}")
 
     def stopping(self) -> None:
         """The end has begun."""

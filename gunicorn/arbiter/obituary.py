@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gunicorn.arbiter.child import Child, Log
     from gunicorn.arbiter.roster import ChildExit
-    from gunicorn.process.slots import Slot
 
-__all__ = ["log_death"]
+__all__ = ["log_death", "log_requests"]
 
 #: More requests than this in one line help nobody.
 _SHOWN = 8
@@ -23,8 +22,8 @@ def log_death(log: Log, child: Child, ended: ChildExit, *, by_us: bool) -> None:
         _log_signal(log, child.pid, ended.signal, by_us=by_us)
     elif ended.code and not by_us:
         log.error("Worker (pid:%s) exited with code %s.%s", child.pid, ended.code, _because(ended.reason))
-    if ended.signal not in (None, signal.SIGTERM) or ended.code:
-        _log_requests(log, child)
+    if not by_us and (ended.signal not in (None, signal.SIGTERM) or ended.code):
+        log_requests(log, child)
 
 
 def _log_signal(log: Log, pid: int, number: int, *, by_us: bool) -> None:
@@ -39,19 +38,18 @@ def _log_signal(log: Log, pid: int, number: int, *, by_us: bool) -> None:
         log.warning("Worker (pid:%s) was sent %s!", pid, name)
 
 
-def _log_requests(log: Log, child: Child) -> None:
-    """What it was doing: the reason why the table of requests is in shared memory and not in the worker."""
+def log_requests(log: Log, child: Child) -> None:
+    """What the worker does, or did: the reason why this is in shared memory and not in the worker.
+
+    To be called before a worker is aborted: one that can still unwind clears its table on the way out.
+    """
     requests = child.slot.table.snapshot()
     if not requests:
         return
     now = time.monotonic()
     shown = ", ".join(f"{r.method} {_printable(r.path)} ({now - r.started:.1f} s)" for r in requests[:_SHOWN])
     more = f" and {len(requests) - _SHOWN} more" if len(requests) > _SHOWN else ""
-    log.error("Worker (pid:%s, %s) died in: %s%s", child.pid, _record(child.slot), shown, more)
-
-
-def _record(slot: Slot) -> str:
-    return f"{slot.requests} requests served"
+    log.error("Worker (pid:%s) was in %s%s, after %s requests", child.pid, shown, more, child.slot.requests)
 
 
 def _because(reason: str) -> str:

@@ -66,7 +66,8 @@ async def execute(
 ) -> trio.Process:
     """Start ``argv`` where and as this server was started, with ``variables`` and ``fds`` in addition.
 
-    fork and exec happen in C with no Python between them: the only kind of fork that a process with a loop may do.
+    fork and exec happen in C with no Python between them: the only kind of fork that a process with a loop
+    may do.
 
     Raises:
         OSError: it cannot be started.

@@ -1,4 +1,6 @@
-"""Children that nobody here asked for: as PID 1 of a container, or as subreaper, the arbiter inherits orphans."""
+"""Children that nobody here asked for: as PID 1 of a container, or as subreaper, the arbiter inherits
+orphans.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ __all__ = ["reap_strangers"]
 def reap_strangers(is_ours: Callable[[int], bool]) -> None:
     """Reap, silently, every ended child that is not ours.
 
-    It peeks before it takes: the status of one of ours belongs to the task that supervises it. The kernel always shows the
-    first ended child, so one of ours hides those behind it until its task has reaped it: call this again then.
+    It peeks before it takes: the status of one of ours belongs to the task that supervises it. The kernel
+    always shows the first ended child, so one of ours hides those behind it until its task has reaped it:
+    call this again then.
     """
     while True:
         try:

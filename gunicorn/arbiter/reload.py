@@ -1,7 +1,7 @@
 """HUP: a new configuration, rolled out by new workers before old ones leave, or not at all.
 
-Until the first worker of the new generation serves, everything can be undone: the old configuration, listeners and molds
-are kept. What cannot be undone (the pidfile, closing listeners) waits for that moment.
+Until the first worker of the new generation serves, everything can be undone: the old configuration,
+listeners and molds are kept. What cannot be undone (the pidfile, closing listeners) waits for that moment.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Reload:
         self._outdated: list[Listener] = []
 
     async def run(self) -> None:
-        """Read the configuration, start the generation that follows it. A reload still loading is superseded."""
+        """Read the configuration, start the generation that follows it. A reload in the air is called off."""
         self._loading.cancel()
-        self._loading = trio.CancelScope()
+        self._undo()
+        self._generation += 1
         self._supervisor.notifier.reloading()
-        if self._before is None:
-            self._before = Before(self._server.cfg, self._server.LISTENERS)
-        with self._loading as scope:
+        self._before = Before(self._server.cfg, self._server.LISTENERS)
+        with trio.CancelScope() as self._loading:
             try:
                 self._read()
                 await self._roll_out()
@@ -60,19 +60,16 @@ class Reload:
                 self._fail(error.reason)
             except (ConfigError, HaltServer) as error:
                 self._fail(str(error))
-            except (Exception, SystemExit) as error:  # noqa: BLE001
-                # The configuration is a program of the user, and whatever it raises the old one still serves.
+            except (Exception, SystemExit) as error:
+                # The configuration is a program of the user: whatever it raises, the old one still serves.
                 self._server.log.exception("Reload failed")
                 self._fail(repr(error))
-        if scope.cancelled_caught:
-            self._server.log.info("Reload superseded by a newer one.")
 
     def promoted(self, generation: int) -> None:
         """The first worker of ``generation`` serves: there is no way back."""
         supervisor, server = self._supervisor, self._server
-        supervisor.foundry.retire_molds(keep=generation)
-        if self._before is None:
-            return
+        supervisor.foundry.promote(generation)
+        assert self._before is not None
         kept = server.LISTENERS
         self._outdated += [listener for listener in self._before.listeners if listener not in kept]
         self._before = None
@@ -82,16 +79,17 @@ class Reload:
 
     def abandoned(self, generation: int, reason: str) -> None:
         """The first worker of ``generation`` failed."""
-        self._supervisor.foundry.retire_mold(generation)
         self._fail(f"the first worker of the new configuration failed: {reason}")
 
     def close_outdated(self) -> None:
-        """Close listeners that are no longer configured, once nobody of an older generation accepts on them."""
-        if self._outdated and self._supervisor.only_generation(self._supervisor.roster.wanted.generation):
-            close_listeners(self._outdated, unlink=self._owns_files())
-            self._outdated = []
+        """Close listeners and molds that are no longer wanted, once no older worker is left."""
+        if not self._supervisor.only_generation(self._supervisor.roster.wanted.generation):
+            return
+        self._supervisor.foundry.close_unwanted_molds()
+        close_listeners(self._outdated, unlink=self._owns_files())
+        self._outdated = []
 
-    # --- steps ---------------------------------------------------------------------------------------------------------
+    # --- steps ---
 
     def _read(self) -> None:
         """Read and apply. It blocks the loop for as long as the user's file runs, as it does at the start."""
@@ -107,7 +105,9 @@ class Reload:
         set_title("master", server.cfg.proc_name)
 
     def _set_up_logging(self) -> None:
-        """A mistake in the logging settings is reported to the old log, which stays; the rest of the reload goes on."""
+        """A mistake in the logging settings is reported to the old log, which stays; the rest of the reload
+        goes on.
+        """
         server = self._server
         try:
             server.log.setup(server.cfg)
@@ -128,14 +128,9 @@ class Reload:
 
     async def _roll_out(self) -> None:
         supervisor, cfg = self._supervisor, self._server.cfg
-        self._generation += 1
         generation = self._generation
         fds = [listener.fileno() for listener in self._server.LISTENERS]
-        try:
-            await supervisor.foundry.start_mold(generation, fds)
-        except BaseException:
-            supervisor.foundry.retire_mold(generation)
-            raise
+        await supervisor.foundry.start_mold(generation, fds)
         cfg.freeze()
         self._server.scaled(cfg.workers)
         supervisor.execute(
@@ -148,20 +143,25 @@ class Reload:
         )
 
     def _fail(self, reason: str) -> None:
-        """Go back to what serves."""
-        server, before = self._server, self._before
-        assert before is not None
+        self._undo()
+        self._server.log.error("Reload failed, the server goes on as before: %s", reason)
+        self._supervisor.notifier.unchanged(reason)
+
+    def _undo(self) -> None:
+        """Go back to what serves, from wherever the reload in the air has come to."""
+        supervisor, server, before = self._supervisor, self._server, self._before
+        if before is None:
+            return
         self._before = None
-        new = server.LISTENERS
+        new, server.LISTENERS = server.LISTENERS, before.listeners
         close_listeners([one for one in new if one not in before.listeners], unlink=self._owns_files())
-        server.LISTENERS = before.listeners
         if server.cfg is not before.cfg:
-            _replace_environment(server.cfg.env, before.cfg.env, self._supervisor.boot.launch.environ)
+            _replace_environment(server.cfg.env, before.cfg.env, supervisor.boot.launch.environ)
             server.cfg = server.app.cfg = before.cfg
             self._set_up_logging()
-        server.scaled(self._supervisor.roster.count)
-        server.log.error("Reload failed, the server goes on as before: %s", reason)
-        self._supervisor.notifier.unchanged(reason)
+        supervisor.foundry.retire_mold(self._generation)
+        supervisor.execute(supervisor.roster.call_off(trio.current_time()))
+        server.scaled(supervisor.roster.count)
 
     def _rewrite_pidfile(self) -> None:
         server = self._server
@@ -180,7 +180,9 @@ class Reload:
 
 
 def _replace_environment(old: dict[str, str], new: dict[str, str], original: dict[str, str]) -> None:
-    """Take ``raw_env`` of the old configuration back to what the process was started with, and apply the new one."""
+    """Take ``raw_env`` of the old configuration back to what the process was started with, and apply the
+    new one.
+    """
     for name in old:
         if name in original:
             os.environ[name] = original[name]

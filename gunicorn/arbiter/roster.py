@@ -1,9 +1,10 @@
 """Who should be running: the policy of supervision, without a process, a clock or an event loop.
 
-The roster is told what happened (``ready``, ``leaving``, ``exited``, …) together with the time, and answers with the actions that
-bring the real children closer to the wanted ones. It compares, it does not remember plans: after every event the same three rules
-look at the whole table (fill what is missing, replace what should go, retire what has been replaced), so an event that comes in an
-odd order can delay a step but never lose one.
+The roster is told what happened (``ready``, ``leaving``, ``exited``, …) together with the time, and answers
+with the actions that bring the real children closer to the wanted ones. It compares, it does not remember
+plans: after every event the same three rules look at the whole table (fill what is missing, replace what
+should go, retire what has been replaced), so an event that comes in an odd order can delay a step but never
+lose one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ HEALTHY_AFTER = 1.0
 BACKOFF_FIRST = 0.5
 #: …up to this. A minute would make a repaired database look broken for a minute.
 BACKOFF_LIMIT = 30.0
-#: What a worker exits with when its application could not be loaded; any other own exit during the first boot counts as this.
+#: What a worker exits with when its application could not be loaded; any other own exit during the first
+#: boot counts as this.
 WORKER_BOOT_ERROR = 3
 APP_LOAD_ERROR = 4
 
@@ -60,7 +62,8 @@ class Member:
 class ChildExit:
     """How a child ended: by ``code`` or by ``signal``, whichever is not None.
 
-    ``timed_out`` means that the arbiter ended it because it passed a deadline, ``reason`` is what the child (or the spawner) said.
+    ``timed_out`` means that the arbiter ended it because it passed a deadline, ``reason`` is what the child
+    (or the spawner) said.
     """
 
     code: int | None = None
@@ -119,7 +122,7 @@ class Wake:
     at: float
 
 
-Action = Union[SpawnChild, Retire, Promoted, Abandoned, Halt, Wake]
+Action = Union[SpawnChild, Retire, Promoted, Abandoned, Halt, Wake]  # noqa: UP007 - evaluated on 3.10
 
 
 @attrs.define
@@ -131,7 +134,10 @@ class Backoff:
     last_failure: float = float("-inf")
 
     def strike(self, now: float, *, was_ready: bool) -> None:
-        """Count a failure. The first death of a worker that did serve is replaced at once; a boot that failed never is."""
+        """Count a failure.
+
+        The first death of a worker that did serve is replaced at once; a boot that failed never is.
+        """
         self.strikes += 1
         self.last_failure = now
         doublings = self.strikes - (2 if was_ready else 1)
@@ -161,9 +167,11 @@ class Roster:
 
     Args:
         count: Workers wanted.
-        slots: Slot numbers that exist, 0 to ``slots - 1``. Old and new generation never share a number, so this bounds both together.
+        slots: Slot numbers that exist, 0 to ``slots - 1``. Old and new generation never share a number, so
+            this bounds both together.
         surge: Workers above ``count`` that may exist while one is being replaced (``reload_surge``).
-        unavailable: Workers below ``count`` that may be missing while one is being replaced (``reload_unavailable``).
+        unavailable: Workers below ``count`` that may be missing while one is being replaced
+            (``reload_unavailable``).
         generation: Generation of the first workers.
 
     Every method that reports an event returns the actions in the order in which to take them.
@@ -185,7 +193,7 @@ class Roster:
         self._age = 0
         self.wanted = Wanted(generation, self._clamp(count))
 
-    # --- what is asked -------------------------------------------------------------------------------------------------
+    # --- what is asked ---
 
     @property
     def count(self) -> int:
@@ -209,7 +217,9 @@ class Roster:
         return self._reconcile(now)
 
     def resize(self, count: int, now: float) -> list[Action]:
-        """``count`` workers from now on, as far as there are slots for them; also while a reload is in the air."""
+        """``count`` workers from now on, as far as there are slots for them; also while a reload is in the
+        air.
+        """
         self.wanted = attrs.evolve(self.wanted, count=self._clamp(count))
         if self.candidate is not None:
             self.candidate = attrs.evolve(self.candidate, count=self.wanted.count)
@@ -223,11 +233,19 @@ class Roster:
         self.backoff.reset()
         return superseded + self._reconcile(now)
 
+    def call_off(self, now: float) -> list[Action]:
+        """Give the reload up that is still in the air, if there is one."""
+        self.candidate = None
+        return self._retire_canary() + self._reconcile(now)
+
     def stop(self) -> None:
-        """No more replacements. Ending the children is the shell's part: their tasks are cancelled together."""
+        """No more replacements.
+
+        Ending the children is the shell's part: their tasks are cancelled together.
+        """
         self.stopping = True
 
-    # --- what happened -------------------------------------------------------------------------------------------------
+    # --- what happened ---
 
     def ready(self, age: int, now: float) -> list[Action]:
         """The child serves."""
@@ -261,7 +279,7 @@ class Roster:
             self._count_failure(member, now)
         return self._reconcile(now)
 
-    # --- rules ---------------------------------------------------------------------------------------------------------
+    # --- rules ---
 
     def _reconcile(self, now: float) -> list[Action]:
         if self.stopping:
@@ -297,7 +315,10 @@ class Roster:
         return actions
 
     def _retire(self) -> list[Action]:
-        """Retire what should go, as long as enough workers that serve remain. One that does not serve yet is no loss."""
+        """Retire what should go, as long as enough workers that serve remain.
+
+        One that does not serve yet is no loss.
+        """
         actions: list[Action] = []
         for member in self._outdated() + self._surplus():
             if member.state is State.READY and self._ready() <= self._floor():
@@ -329,7 +350,7 @@ class Roster:
     def _ready(self) -> int:
         return sum(m.state is State.READY for m in self._living())
 
-    # --- steps ---------------------------------------------------------------------------------------------------------
+    # --- steps ---
 
     def _spawn(self, generation: int) -> list[Action]:
         taken = {member.slot for member in self.members.values()}
@@ -359,7 +380,9 @@ class Roster:
         return [Retire(member.age)]
 
     def _ends_the_server(self, member: Member, ended: ChildExit) -> bool:
-        """Only an exit of its own before anyone ever served: a signal or a deadline may not come again, an ImportError will."""
+        """Only an exit of its own before anyone ever served: a signal or a deadline may not come again, an
+        ImportError will.
+        """
         is_own_exit = ended.signal is None and not ended.timed_out
         return not self.booted and member.state is State.BOOTING and is_own_exit
 

@@ -55,6 +55,7 @@ class Arbiter:
         self.LISTENERS: list[Listener] = []
         self.WORKERS: dict[int, WorkerView] = {}
         self.master_name = "Master"
+        self.has_inherited = False
         self.pidfile: Pidfile | None = None
         self._num_workers: int | None = None
 

@@ -1,6 +1,7 @@
 """From a loaded configuration to workers that boot, without an event loop; then hand over to the loop.
 
-The first requests to spawn are written before trio is imported: the fork server works on them while this process imports.
+The first requests to spawn are written before trio is imported: the fork server works on them while this
+process imports.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Boot:
 
     Attributes:
         early: Numbers of the signals that came before the loop.
-        orders: Workers already asked for; none when a mold has to load the application first (``needs_mold``).
+        orders: Workers already asked for; none when a mold has to load the application first
+            (``needs_mold``).
         predecessor: Process id of the server that this one upgrades, or 0.
         successor: Process id of the server that upgrades this one, or 0.
         is_systemd: The listeners are systemd's.
@@ -85,8 +87,9 @@ def serve(server: Arbiter) -> int:
             from gunicorn.arbiter import main
 
             status = main.run(server, boot)
-        except Exception:  # noqa: BLE001
-            # A bug. The workers stop with the end of their report channels; this record is all that tells why.
+        except Exception:
+            # A bug. The workers stop with the end of their report channels; this record is all that tells
+            # why.
             server.log.exception("Unhandled exception in main loop")
             return UNHANDLED_ERROR
         server.call_hook("on_exit", server)
@@ -96,7 +99,9 @@ def serve(server: Arbiter) -> int:
 
 
 def prepare_slot(slot: Slot, generation: int, boot_seconds: float) -> None:
-    """Make ``slot`` ready for a worker that is about to be forked, which has ``boot_seconds`` (0: any time) to boot."""
+    """Make ``slot`` ready for a worker that is about to be forked, which has ``boot_seconds`` (0: any time)
+    to boot.
+    """
     slot.reset()
     slot.state = SlotState.BOOTING
     slot.generation = generation
@@ -121,12 +126,14 @@ def _start(server: Arbiter) -> Boot:
     set_title("master", cfg.proc_name + (".2" if predecessor else ""))
     cfg.on_starting(server)
     is_systemd = _listen(server)
+    # From the moment that the log names an address, TERM means a stop in good order and not sudden death.
+    early = _note_signals()
     log.info("Listening at: %s (%s)", ",".join(map(str, server.LISTENERS)), server.pid)
     log.info("Using worker: %s", cfg.worker_class_str)
     lineage.become_subreaper()
     cfg.when_ready(server)
+    cfg.freeze()
     slots = Slots.create(max(_SLOTS, 2 * cfg.workers + 8), cfg.worker_tmp_dir)
-    early = _note_signals()
     fork_server = forkserver.start(server.app, cfg, log, server.LISTENERS, slots)
     roster = Roster(cfg.workers, len(slots), surge=cfg.reload_surge, unavailable=cfg.reload_unavailable)
     boot = Boot(LAUNCH, early, slots, fork_server, roster, server.pidfile, predecessor, is_systemd)
@@ -146,12 +153,19 @@ def _listen(server: Arbiter) -> bool:
     """Open or take over the listeners; whether they are systemd's."""
     is_systemd = "LISTEN_FDS" in os.environ
     fds = inherited_fds()
+    server.has_inherited = bool(fds)
     server.LISTENERS = create_listeners(server.cfg, server.log, fds)
+    for listener in server.LISTENERS:
+        # An inherited socket is known by its number; a reload has to find it by what `bind` says.
+        if fds and listener.address in server.cfg.address:
+            listener.configured = listener.address
     return is_systemd and bool(fds)
 
 
 def _note_signals() -> list[int]:
-    """Note signals from here until the loop takes over; a mask would do too, but every process forked here would inherit it."""
+    """Note signals from here until the loop takes over; a mask would do too, but every process forked here
+    would inherit it.
+    """
     early: list[int] = []
     for number in SIGNALS:
         signal.signal(number, lambda number, frame: early.append(number))
@@ -172,7 +186,7 @@ def _order_workers(server: Arbiter, boot: Boot) -> None:
 
 
 def _clean_up(server: Arbiter, boot: Boot | None) -> None:
-    owns_files = not server.cfg.reuse_port and (boot is None or boot.owns_socket_files)
+    owns_files = boot.owns_socket_files if boot is not None else not server.has_inherited
     close_listeners(server.LISTENERS, unlink=owns_files)
     if server.pidfile is not None:
         server.pidfile.unlink()

@@ -27,16 +27,26 @@ class Upgrade:
     def __init__(self, server: Arbiter, boot: Boot) -> None:
         self._server = server
         self._boot = boot
+        self._is_under_way = False
 
-    async def start(self) -> None:
-        """Start the successor and watch it; returns when it has ended, or at once when there may be none."""
+    def claim(self) -> bool:
+        """Whether there may be a successor now; if so, it has to be ``run``."""
+        relative = "Child" if self._is_under_way else "Parent" if self._boot.predecessor else None
+        if relative is not None:
+            self._server.log.warning("USR2 signal ignored. %s exists.", relative)
+            return False
+        self._is_under_way = True
+        return True
+
+    async def run(self) -> None:
+        """Start the successor and watch it; returns when it has ended."""
+        try:
+            await self._start_and_watch()
+        finally:
+            self._is_under_way = False
+
+    async def _start_and_watch(self) -> None:
         server, boot = self._server, self._boot
-        if boot.successor:
-            server.log.warning("USR2 signal ignored. Child exists.")
-            return
-        if boot.predecessor:
-            server.log.warning("USR2 signal ignored. Parent exists.")
-            return
         server.call_hook("pre_exec", server)
         try:
             process = await execute(self._command(), boot.launch, self._variables(), self._fds())

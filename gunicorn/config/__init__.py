@@ -5,6 +5,8 @@ Importing this package is cheap on purpose; it imports no worker, no ``ssl``, no
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gunicorn.config import sections
 from gunicorn.config.callables import validate_callable, validate_class, validate_post_request
 from gunicorn.config.config import Config
@@ -56,3 +58,12 @@ __all__ = [
     "validate_string_to_list",
     "validate_user",
 ]
+
+if not TYPE_CHECKING:  # a type checker should still report names that do not exist
+
+    def __getattr__(name: str) -> Setting:
+        """A setting by a class's name: aiohttp's worker reads ``AccessLogFormat.default``."""
+        for setting in KNOWN_SETTINGS:
+            if setting.name.replace("_", "") == name.lower() and name[:1].isupper():
+                return setting
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

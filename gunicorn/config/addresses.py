@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import attrs
+from typing import NamedTuple
 
 __all__ = ["Address", "FdAddress", "TcpAddress", "UnixAddress", "classic", "parse_address"]
 
 
-@attrs.frozen
-class TcpAddress:
+class TcpAddress(NamedTuple):
     """A host (name, IPv4, or IPv6 without brackets; lower case) and a port."""
 
     host: str
@@ -18,8 +17,7 @@ class TcpAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@attrs.frozen
-class UnixAddress:
+class UnixAddress(NamedTuple):
     """A socket file, or a name in Linux's abstract namespace when it starts with a NUL character."""
 
     path: str
@@ -32,8 +30,7 @@ class UnixAddress:
         return "unix:" + self.path.replace("\0", "@", 1)
 
 
-@attrs.frozen
-class FdAddress:
+class FdAddress(NamedTuple):
     """A descriptor that was inherited, already bound."""
 
     fd: int

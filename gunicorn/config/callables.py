@@ -17,8 +17,8 @@ VARARGS = 0x04  # inspect.CO_VARARGS; importing inspect would cost more than the
 def accepts(function: Callable[..., Any], count: int) -> bool:
     """Whether a call with ``count`` positional arguments fits the signature."""
     bound = 0
-    if isinstance(getattr(type(function), "__call__", None), FunctionType):  # noqa: B004  (an object with __call__)
-        function = function.__call__
+    if isinstance(getattr(type(function), "__call__", None), FunctionType):  # noqa: B004  (a method, not a test)
+        function = MethodType(type(function).__call__, function)
     if isinstance(function, MethodType):
         bound, function = 1, function.__func__
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
@@ -61,7 +61,7 @@ def import_dotted(path: str) -> Any:
         raise ValueError("expected an import path such as 'package.module.name'")
     try:
         found = __import__(module, fromlist=[name])
-    except ImportError as error:
+    except Exception as error:  # the module's own code may raise anything; it is shown as the cause
         raise ValueError(f"cannot import module {module!r}: {error}") from error
     try:
         return getattr(found, name)

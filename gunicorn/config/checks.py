@@ -55,6 +55,8 @@ def _check_protocols(cfg: Config) -> None:
 
 
 def _warn_about_globs(cfg: Config) -> None:
+    if not cfg.reload_extra_files:
+        return
     from glob import has_magic, iglob
 
     for pattern in cfg.reload_extra_files:
@@ -74,7 +76,8 @@ def _warn_about_later(cfg: Config) -> None:
 
 
 def _is_later(setting: Setting) -> bool:
-    if setting.source == DEFAULT or setting.value == setting.default:
+    # What is switched off is absent, as was asked for.
+    if setting.source == DEFAULT or setting.value in (setting.default, None, False):
         return False
     values = setting.value if isinstance(setting.value, list) else [setting.value]
     return not setting.effective or any(value in setting.later for value in values)

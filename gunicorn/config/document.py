@@ -59,6 +59,8 @@ def _entry(setting: Setting) -> Iterator[str]:
     facts = [f"Default: {_default(setting)}"]
     if setting.cli:
         facts.insert(0, "Flags: " + ", ".join(f"`{flag}{_argument(setting)}`" for flag in setting.cli))
+    if callable(setting.default):
+        facts.insert(0, f"Arguments: `{_parameters(setting.default)}`")
     if setting.choices:
         facts.append("Values: " + ", ".join(f"`{choice}`" for choice in setting.choices))
     if setting.since != "22.0":
@@ -79,15 +81,12 @@ def _argument(setting: Setting) -> str:
 def _default(setting: Setting) -> str:
     if setting.default_text is not None:
         return setting.default_text
-    return "does nothing" if _is_empty_hook(setting.default) else f"`{_literal(setting.default)}`"
+    return f"`{setting.default!r}`"
 
 
-def _is_empty_hook(default: Any) -> bool:
-    return callable(default) and not default.__code__.co_names
-
-
-def _literal(default: Any) -> str:
-    return f"{default.__name__}()" if callable(default) else repr(default)
+def _parameters(hook: Any) -> str:
+    code = hook.__code__
+    return ", ".join(code.co_varnames[: code.co_argcount])
 
 
 def _later() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from functools import cached_property
@@ -166,28 +167,26 @@ def _frames(error: BaseException, path: str | None) -> list[int]:
 def _own_error(error: BaseException, path: str | None, shown: str) -> ConfigError:
     """One line about an exception of the user's code; its traceback is cut down to that code."""
     lines = _frames(error, path)
-    while error.__traceback__ is not None and error.__traceback__.tb_frame.f_code.co_filename in (
-        __file__,
-        _MACHINERY,
-    ):
+    while error.__traceback__ is not None and _is_machinery(error.__traceback__.tb_frame.f_code.co_filename):
         error.__traceback__ = error.__traceback__.tb_next
     where = f"{shown} line {lines[-1]}" if lines else shown
     return ConfigError(f"{where}: {type(error).__name__}: {error}")
 
 
-_MACHINERY = "<frozen importlib._bootstrap_external>"
+def _is_machinery(filename: str) -> bool:
+    return filename in (__file__, importlib.__file__) or filename.startswith("<frozen importlib")
 
 
 def _read_module(name: str) -> ConfigFile:
-    from importlib import import_module, reload
-
     known = sys.modules.get(name)
     try:
-        module = reload(known) if known is not None and name in _read_modules else import_module(name)
+        module = importlib.reload(known) if known and name in _read_modules else importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise FileNotFoundError(f"there is no module {name!r}") from None
         raise _own_error(error, None, f"module {name}") from error
+    except SyntaxError as error:
+        raise ConfigError(f"{error.filename} line {error.lineno}: syntax error: {error.msg}") from None
     except Exception as error:  # whatever the user's code raises is the user's to see
         raise _own_error(error, None, f"module {name}") from error
     _read_modules.add(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from gunicorn.errors import AppImportError, ConfigError
 
 if TYPE_CHECKING:
     import ast
+    from importlib.metadata import EntryPoint
     from types import ModuleType
 
 __all__ = ["LOGGER_ALIASES", "REMOVED_WORKERS", "WORKER_ALIASES", "import_app", "load_class"]
@@ -179,19 +179,16 @@ def load_class(
 def _load_dotted(path: str, shown: str) -> Any:
     module_name, _, name = path.rpartition(".")
     try:
-        return getattr(import_module(module_name), name)
+        module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name != module_name or path == shown:
             raise ConfigError(f"cannot load {shown!r}: {error}") from error
         raise ConfigError(f"{shown!r} is not available in this release yet") from None
-    except ImportError as error:
+    except Exception as error:  # the module's own code may raise anything; it is shown as the cause
         raise ConfigError(f"cannot load {shown!r}: {error}") from error
-    except AttributeError as error:
-        if getattr(sys.modules.get(module_name), name, None) is None and module_name in sys.modules:
-            raise ConfigError(
-                f"cannot load {shown!r}: module {module_name!r} has no attribute {name!r}"
-            ) from None
-        raise ConfigError(f"cannot load {shown!r}: {error}") from error
+    if not hasattr(module, name):
+        raise ConfigError(f"cannot load {shown!r}: module {module_name!r} has no attribute {name!r}")
+    return getattr(module, name)
 
 
 def _load_egg(uri: str, section: str) -> Any:
@@ -205,7 +202,7 @@ def _load_egg(uri: str, section: str) -> Any:
         raise ConfigError(f"cannot load {uri!r}: no distribution {name!r} is installed") from None
     for point in points:
         if point.group == section and point.name == entry:
-            return point.load()
+            return _load_point(point)
     raise ConfigError(f"cannot load {uri!r}: {name!r} has no entry point {entry!r} in group {section!r}")
 
 
@@ -213,8 +210,15 @@ def _load_entry_point(name: str, section: str) -> Any:
     from importlib.metadata import entry_points
 
     for point in entry_points(group=section, name=name):
-        return point.load()
+        return _load_point(point)
     known = ", ".join(ALIASES.get(section, ()))
     raise ConfigError(
         f"{name!r} is unknown: expected one of {known}, an import path or an entry point of {section!r}"
     )
+
+
+def _load_point(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:  # the module's own code may raise anything; it is shown as the cause
+        raise ConfigError(f"cannot load entry point {point.name!r} ({point.value}): {error}") from error

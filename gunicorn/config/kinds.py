@@ -82,4 +82,5 @@ class Section:
         """A server hook: named like the default function, and called with as many arguments."""
         arity = default.__code__.co_argcount
         more = {"validator": callables.validate_callable(arity), "type": HOOK_TYPE, **more}
+        more = {"default_text": "does nothing", **more}
         return self.row(default.__name__, "", default, desc, **more)

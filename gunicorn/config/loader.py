@@ -11,6 +11,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from gunicorn.config import directory
 from gunicorn.config.checks import check
 from gunicorn.config.file import ConfigFile, read_config
 from gunicorn.config.misspelt import misspelt_lines
@@ -148,10 +149,10 @@ def apply_file(cfg: Config, file: ConfigFile) -> None:
 
 def enter_directory(cfg: Config) -> None:
     """Changes to ``chdir``; the application and the configuration can import from there."""
-    directory: str = cfg.settings["chdir"].get()
+    path: str = cfg.settings["chdir"].get()
     try:
-        os.chdir(directory)
+        directory.enter(path)
     except OSError as error:
         raise cfg.error("chdir", error.strerror) from None
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+    if path not in sys.path:
+        sys.path.insert(0, path)

@@ -29,9 +29,16 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser(cfg: Config) -> Parser:
     """A parser with every flag, grouped by section. All defaults are None, to tell "not given"."""
-    parser = Parser(prog=cfg.prog, usage=cfg.usage)
-    parser.add_argument("-v", "--version", action="version", version=f"%(prog)s (version {__version__})")
-    parser.add_argument("args", nargs="*", help=argparse.SUPPRESS)
+    # Everything goes into groups: an argument that is added to the parser itself makes argparse create a help
+    # formatter, and that imports shutil with its compressors at every start.
+    parser = Parser(prog=cfg.prog, usage=cfg.usage, add_help=False)
+    general = parser.add_argument_group("options")
+    general.add_argument("-h", "--help", action="help", help="Show this help, then exit.")
+    version = f"%(prog)s (version {__version__})"
+    general.add_argument(
+        "-v", "--version", action="version", version=version, help="Show the version, then exit."
+    )
+    general.add_argument("args", nargs="*", help=argparse.SUPPRESS)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for setting in cfg.settings.values():
         if setting.cli:

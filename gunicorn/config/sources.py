@@ -46,7 +46,7 @@ class Source:
         return str(self) == str(other) if isinstance(other, Source | str) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self.text)
+        return hash(str(self))
 
     def located(self) -> str:
         """The source as the start of an error line."""

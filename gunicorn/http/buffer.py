@@ -8,9 +8,10 @@ __all__ = ["ReceiveBuffer"]
 class ReceiveBuffer:
     """A queue of bytes that leaves what arrived where it is.
 
-    The usual chunk holds one whole head, or nothing but body: it is kept as the object that was received and never
-    copied whole. Only when something incomplete must be joined with what follows does it become a ``bytearray``, whose end
-    grows and whose front goes in constant time, so that a peer that sends byte by byte costs no quadratic copying.
+    The usual chunk holds one whole head, or nothing but body: it is kept as the object that was received and
+    never copied whole. Only when something incomplete must be joined with what follows does it become a
+    ``bytearray``, whose end grows and whose front goes in constant time, so that a peer that sends byte by
+    byte costs no quadratic copying.
     """
 
     __slots__ = ("data", "position")
@@ -50,7 +51,7 @@ class ReceiveBuffer:
         return taken
 
     def peek_line(self, limit: int) -> bytes:
-        """The first line with its line end, or as much of it as there is, at most ``limit`` bytes; it stays."""
+        """The first line with its end, or what there is of it, at most ``limit`` bytes; it stays."""
         stop = self.position + limit
         end = self.data.find(b"\n", self.position, stop)
         return bytes(self.data[self.position : stop if end < 0 else end + 1])

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ChunkedDecoder"]
 
-# RFC 9112 7.1.1: a server ought to limit the total length of chunk extensions. Nothing uses them, so a line that is longer
-# than any size with a signature (aws-chunked) is a peer that makes work.
+# RFC 9112 7.1.1: a server ought to limit the total length of chunk extensions. Nothing uses them, so a line
+# that is longer than any size with a signature (aws-chunked) is a peer that makes work.
 MAX_CHUNK_LINE = 1024
 _MAX_SIZE_DIGITS = 15
 
@@ -34,8 +34,8 @@ class _Part(IntEnum):
 class ChunkedDecoder:
     """Takes one chunked body off the front of a buffer.
 
-    What has been decoded before a fault is handed out first and the fault is raised by the following call, so that it does not
-    depend on how the bytes were cut.
+    What has been decoded before a fault is handed out first and the fault is raised by the following call, so
+    that it does not depend on how the bytes were cut.
     """
 
     __slots__ = ("_part", "_policy", "_remaining", "_total", "trailers")
@@ -65,7 +65,8 @@ class ChunkedDecoder:
             while self._part is not _Part.COMPLETE and _STEPS[self._part](self, buffer, pieces):
                 pass
         except ProtocolError:
-            # Bytes stay in the buffer until they are accepted, so the same fault shows again on the next call.
+            # Bytes stay in the buffer until they are accepted, so the same fault shows again on the next
+            # call.
             if not pieces:
                 raise
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -87,7 +88,9 @@ class ChunkedDecoder:
             raise ProtocolError(413, "RFC 9112 7.1: chunk-size is absurd", repr(digits[:40]))
         size = int(digits, 16)
         if self._total + size > self._policy.limit_request_body:
-            raise ProtocolError(413, "limit_request_body", f"chunks of more than {self._policy.limit_request_body} bytes")
+            raise ProtocolError(
+                413, "limit_request_body", f"chunks of more than {self._policy.limit_request_body} bytes"
+            )
         self._total += size
         return size
 
@@ -109,7 +112,7 @@ class ChunkedDecoder:
             return True
         if end in (b"", b"\r"):
             return False
-        raise ProtocolError(400, "RFC 9112 7.1: chunk-data does not end with CRLF", repr(end))
+        raise ProtocolError(400, "RFC 9112 7.1: chunk-data does not end with CRLF")
 
     def _read_trailer(self, buffer: ReceiveBuffer, pieces: list[bytes]) -> bool:
         limit = min(self._policy.limit_request_field_size, sys.maxsize - 2)

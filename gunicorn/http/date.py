@@ -26,8 +26,8 @@ def http_date(timestamp: float) -> bytes:
 class DateCache:
     """Calling it gives the current Date value.
 
-    One cache serves every connection and thread of a worker. Second and text are one tuple, so that a thread which reads
-    between two writes of another sees a pair that belongs together.
+    One cache serves every connection and thread of a worker. Second and text are one tuple, so that a thread
+    which reads between two writes of another sees a pair that belongs together.
 
     Args:
         now: Seconds since the epoch, the only clock that the HTTP core is given.

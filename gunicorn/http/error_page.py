@@ -35,8 +35,8 @@ Content-Length: %(length)d\r
 def error_response(error: ProtocolError, *, date: bytes = b"", body: bool = True) -> bytes:
     """The answer to a request that broke a rule; the connection is closed after it.
 
-    Only the status and its phrase reach the client: what was seen is for the log, a client that probes learns nothing, and
-    nothing that it sent is echoed.
+    Only the status and its phrase reach the client: what was seen is for the log, a client that probes learns
+    nothing, and nothing that it sent is echoed.
 
     Args:
         error: What was broken.

@@ -1,4 +1,7 @@
-"""What passes between a connection's bytes and its driver: frozen events, no behaviour.
+"""What passes between a connection's bytes and its driver: events, no behaviour.
+
+Named tuples and not attrs classes: they are on the way to the first answer of every worker, and ``import
+attrs`` alone takes longer than all of this package. They are told apart by type, never by ``==``.
 
 Header names are lower-case bytes, values are bytes without outer blanks; both are as policy left them.
 """
@@ -6,9 +9,10 @@ Header names are lower-case bytes, values are bytes without outer blanks; both a
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Union
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from attrs import field, frozen
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "NEED_DATA",
@@ -40,8 +44,7 @@ NEED_DATA: Final = Sentinel.NEED_DATA
 PAUSED: Final = Sentinel.PAUSED
 
 
-@frozen
-class ProxyInfo:
+class ProxyInfo(NamedTuple):
     """Addresses that a PROXY protocol header announced (haproxy proxy-protocol.txt, 2.1 and 2.2)."""
 
     version: int
@@ -49,8 +52,7 @@ class ProxyInfo:
     destination: tuple[str, int] | None
 
 
-@frozen
-class Peer:
+class Peer(NamedTuple):
     """Who is at the other end: the socket's peer, or the one that a trusted proxy announced."""
 
     host: str | None = None
@@ -59,8 +61,7 @@ class Peer:
     proxy: ProxyInfo | None = None
 
 
-@frozen
-class Request:
+class Request(NamedTuple):
     """A complete, acceptable request head (RFC 9112 section 3)."""
 
     method: str
@@ -75,43 +76,38 @@ class Request:
     expect_continue: bool = False
     keep_alive: bool = True
     upgrade: bytes | None = None
-    peer: Peer = field(factory=Peer)
+    peer: Peer = Peer()
 
 
-@frozen
-class InformationalResponse:
+class InformationalResponse(NamedTuple):
     """A 1xx answer before the final one (RFC 9110 section 15.2)."""
 
     status: int
-    headers: Headers = field(factory=list)
+    headers: Iterable[tuple[bytes, bytes]] = ()
 
 
-@frozen
-class Response:
+class Response(NamedTuple):
     """The head of the final answer; framing is chosen by the connection."""
 
     status: int
     reason: bytes = b""
-    headers: Headers = field(factory=list)
+    headers: Iterable[tuple[bytes, bytes]] = ()
 
 
-@frozen
-class Data:
+class Data(NamedTuple):
     """Body bytes, either way."""
 
     data: bytes
 
 
-@frozen
-class EndOfMessage:
+class EndOfMessage(NamedTuple):
     """The body is complete."""
 
     trailers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-@frozen
-class ConnectionClosed:
+class ConnectionClosed(NamedTuple):
     """The peer will send nothing more."""
 
 
-Event = Union[Request, Data, EndOfMessage, ConnectionClosed, Sentinel]
+Event = Request | Data | EndOfMessage | ConnectionClosed | Sentinel

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from gunicorn.http.events import Headers
     from gunicorn.http.policy import Policy
 
-__all__ = ["FORBIDDEN_TRAILERS", "hold_back", "normalise_lines", "parse_trailer", "read_fields"]
+__all__ = ["FORBIDDEN_TRAILERS", "fold_fault", "hold_back", "normalise_lines", "parse_trailer", "read_fields"]
 
 # 6.5.1: fields for framing, routing, authentication, request modifiers and content do not belong in trailers.
 FORBIDDEN_TRAILERS = frozenset(
-    b"authorization cache-control connection content-encoding content-length content-range content-type cookie expect "
-    b"forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since keep-alive max-forwards pragma "
-    b"proxy-authenticate proxy-authorization proxy-connection range set-cookie te trailer transfer-encoding upgrade "
-    b"www-authenticate".split()
+    b"authorization cache-control connection content-encoding content-length content-range content-type "
+    b"cookie expect forwarded host if-match if-modified-since if-none-match if-range if-unmodified-since "
+    b"keep-alive max-forwards pragma proxy-authenticate proxy-authorization proxy-connection range "
+    b"set-cookie te trailer transfer-encoding upgrade www-authenticate".split()
 )
 
 _MAX_NAMES = 1024
@@ -34,16 +34,27 @@ _MAX_NAME = 64
 class _Names(dict[bytes, bytes]):
     """Names as an engine gives them, to names in lower case.
 
-    Every name in it has passed the grammar, so that the usual request needs no regular expression for any field. It is
-    shared by all connections of a worker and starts again when a hostile peer has filled it.
+    Every name in it has passed the grammar, so that the usual request needs no regular expression for any
+    field. It is shared by all connections of a worker and starts again when a hostile peer has filled it.
+
+    Names with an underscore are counted and never kept: a request has none of them if the count stays.
+    Another thread that counts meanwhile only makes ``hold_back`` look in vain.
     """
+
+    __slots__ = ("underscores",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.underscores = 0
 
     def __missing__(self, prefixed: bytes) -> bytes:
         name = prefixed[len(NAME_PREFIX) :]
         if not TOKEN.fullmatch(name):
             raise _malformed_name(name)
         lower = name.lower()
-        if len(name) <= _MAX_NAME:
+        if b"_" in lower:
+            self.underscores += 1
+        elif len(name) <= _MAX_NAME:
             if len(self) >= _MAX_NAMES:
                 self.clear()
             self[prefixed] = lower
@@ -59,24 +70,32 @@ def _malformed_name(name: bytes) -> ProtocolError:
 _NAMES = _Names()
 
 
-def read_fields(lines: list[bytes], engine: Engine) -> Headers:
+def read_fields(lines: list[bytes], engine: Engine) -> tuple[Headers, bool]:
     """Fields of a head, names in lower case, values without blanks around them.
 
     Args:
         lines: Field lines without line ends, unfolded, without a CTL other than HTAB.
         engine: What splits them.
 
+    Returns:
+        The fields, and whether there may be an underscore in a name (``hold_back``).
+
     Raises:
         ProtocolError: 400, for a line that is no field.
     """
+    underscores = _NAMES.underscores
     try:
-        return [(_NAMES[name], value.strip(OWS)) for name, value in engine.parse(lines)]
+        headers = [(_NAMES[name], value.strip(OWS)) for name, value in engine.parse(lines)]
     except EngineError:
         raise _diagnose(lines) from None
+    return headers, _NAMES.underscores != underscores
 
 
 def _diagnose(lines: list[bytes]) -> ProtocolError:
     """What is wrong with lines that an engine refused, in our words, so that both engines report alike."""
+    for number, line in enumerate(lines):
+        if line[:1] in (b" ", b"\t"):
+            return fold_fault(first=number == 0)
     for line in lines:
         name, colon, _ = line.partition(b":")
         if not colon:
@@ -86,12 +105,20 @@ def _diagnose(lines: list[bytes]) -> ProtocolError:
     return ProtocolError(400, "RFC 9112 5: malformed field line")
 
 
+def fold_fault(*, first: bool) -> ProtocolError:
+    """What a line that begins with a blank breaks where it cannot be unfolded."""
+    if first:
+        return ProtocolError(400, "RFC 9112 2.2: blank before the first field")
+    return ProtocolError(400, "RFC 9112 5.2: obsolete line folding")
+
+
 def normalise_lines(lines: list[bytes], policy: Policy) -> list[bytes]:
     """Apply the settings that accept what RFC 9112 tells a server to refuse or to replace."""
     unfolded: list[bytes] = []
     for line in lines:
-        if line[:1] in (b" ", b"\t"):
-            # RFC 9112 5.2: replace each obs-fold with one or more SP. One, whatever the blanks around it were.
+        if policy.permit_obsolete_folding and line[:1] in (b" ", b"\t"):
+            # RFC 9112 5.2: replace each obs-fold with one or more SP. One, whatever the blanks around it
+            # were.
             unfolded[-1] = unfolded[-1].rstrip(OWS) + b" " + line.strip(OWS)
         else:
             unfolded.append(line)
@@ -106,9 +133,9 @@ def _strip_name(line: bytes) -> bytes:
 def hold_back(headers: Headers, policy: Policy, trusted: bool) -> Headers:
     """Apply ``header_map`` and ``forwarder_headers`` to names with an underscore.
 
-    In CGI's variables ``X_User`` and ``X-User`` are one name, so a client could overwrite what a proxy in front sets.
-    Only a trusted peer may send ``forwarder_headers``: what reads ``SCRIPT_NAME`` from the result can believe it, even with
-    ``header_map = dangerous``.
+    In CGI's variables ``X_User`` and ``X-User`` are one name, so a client could overwrite what a proxy in
+    front sets. Only a trusted peer may send ``forwarder_headers``: what reads ``SCRIPT_NAME`` from the result
+    can believe it, even with ``header_map = dangerous``.
 
     Raises:
         ProtocolError: 400, with ``header_map = refuse``.
@@ -116,15 +143,19 @@ def hold_back(headers: Headers, policy: Policy, trusted: bool) -> Headers:
     return [(name, value) for name, value in headers if b"_" not in name or _may_pass(name, policy, trusted)]
 
 
+# CGI variables that say how long the body is: nobody's fields may speak on that.
+_NEVER = frozenset((b"content_length", b"transfer_encoding"))
+
+
 def _may_pass(name: bytes, policy: Policy, trusted: bool) -> bool:
-    if name in policy.forwarder_headers or b"*" in policy.forwarder_headers or name == b"script_name":
-        if trusted and (name != b"script_name" or name in policy.forwarder_headers or b"*" in policy.forwarder_headers):
-            return True
-        if policy.header_map is HeaderMap.DANGEROUS:
-            return trusted
+    forwarders = policy.forwarder_headers
+    if trusted and (name in forwarders or b"*" in forwarders):
+        return True
     if policy.header_map is HeaderMap.REFUSE:
         raise ProtocolError(400, "header_map: underscore in a field name", repr(name[:80]))
-    return policy.header_map is HeaderMap.DANGEROUS
+    if policy.header_map is HeaderMap.DROP or name in _NEVER:
+        return False
+    return trusted or not (name in forwarders or name == b"script_name")
 
 
 def parse_trailer(line: bytes) -> tuple[bytes, bytes]:

@@ -45,7 +45,9 @@ def connection_options(value: bytes | None) -> Options:
 
 def _read_options(value: bytes) -> Options:
     options = {option.strip(OWS) for option in value.lower().split(b",")}
-    return Options(close=b"close" in options, keep_alive=b"keep-alive" in options, upgrade=b"upgrade" in options)
+    return Options(
+        close=b"close" in options, keep_alive=b"keep-alive" in options, upgrade=b"upgrade" in options
+    )
 
 
 def body_length(value: bytes, policy: Policy) -> int:
@@ -80,7 +82,8 @@ def check_transfer_encoding(value: bytes, *, http_1_0: bool, with_length: bool) 
     if http_1_0:
         raise ProtocolError(400, "RFC 9112 6.1: Transfer-Encoding in HTTP/1.0")
     if with_length:
-        # RFC 9112 6.3 lets a server drop the Content-Length. It is the mark of a smuggled request, so it is refused.
+        # RFC 9112 6.3 lets a server drop the Content-Length. It is the mark of a smuggled request, so it is
+        # refused.
         raise ProtocolError(400, "RFC 9112 6.3: Transfer-Encoding with Content-Length")
     if value.lower() != b"chunked":
         raise _wrong_coding(value)

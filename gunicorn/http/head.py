@@ -1,7 +1,8 @@
-"""Where a head ends, and whether its lines are lines: limits and line grammar, found at the byte that breaks them.
+"""Where a head ends and whether its lines are lines: limits and line grammar, at the byte that breaks them.
 
-A hostile head is refused at its limit, not at its end, and a client that ends its lines with LF alone gets its 400 at once
-instead of waiting for a deadline. What is found does not depend on how the bytes were cut: the first fault counts.
+A hostile head is refused at its limit, not at its end, and a client that ends its lines with LF alone gets
+its 400 at once instead of waiting for a deadline. What is found does not depend on how the bytes were cut:
+the first fault counts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gunicorn.errors import ProtocolError
+from gunicorn.http.fields import fold_fault
 from gunicorn.http.grammar import CRLF, FIELD_TEXT, LINE_FAULT
 from gunicorn.http.request_line import parse_request_line
 
@@ -26,12 +28,14 @@ def lines_at_once(head: bytes, policy: Policy) -> list[bytes] | None:
         head: Without the empty line and the line end before it.
     """
     lines = head.split(CRLF)
-    # What is no text must be the line ends and nothing else. A bare CR or LF beside them makes it longer; if one of
-    # each stands apart, the count of CRLF is smaller than their number.
+    # What is no text must be the line ends and nothing else. A bare CR or LF beside them makes it longer; if
+    # one of each stands apart, the count of CRLF is smaller than their number.
     if head.translate(None, FIELD_TEXT) != CRLF * (len(lines) - 1):
         return None
     if len(lines) - 1 > policy.limit_request_fields:
         return None
+    if policy.permit_obsolete_folding and (b"\n " in head or b"\n\t" in head):
+        return None  # a field's size includes its folds
     return lines if _lines_fit(lines, len(head), policy) else None
 
 
@@ -44,6 +48,9 @@ def _lines_fit(lines: list[bytes], size: int, policy: Policy) -> bool:
 
 def line_fault(fragment: bytes | bytearray) -> str | None:
     """The rule that the first bad byte breaks, or None."""
+    # The table first, since it is ten times as fast and finds nothing in nearly everything.
+    if fragment.translate(None, FIELD_TEXT) in (b"", CRLF) and fragment.endswith(CRLF) == (b"\n" in fragment):
+        return None
     match = LINE_FAULT.search(fragment)
     if match is None:
         return None
@@ -125,8 +132,12 @@ class HeadScanner:
 
     def _too_long(self) -> ProtocolError:
         if self._first:
-            return ProtocolError(414, "limit_request_line", f"more than {self._policy.limit_request_line} bytes")
-        return ProtocolError(431, "limit_request_field_size", f"more than {self._policy.limit_request_field_size} bytes")
+            return ProtocolError(
+                414, "limit_request_line", f"more than {self._policy.limit_request_line} bytes"
+            )
+        return ProtocolError(
+            431, "limit_request_field_size", f"more than {self._policy.limit_request_field_size} bytes"
+        )
 
     def _end_line(self, line: bytes, folded: bool) -> None:
         if self._first:
@@ -135,15 +146,11 @@ class HeadScanner:
         elif not line:
             self._fields = -1
         elif folded:
-            self._check_fold()
+            if self._fields == 0 or not self._policy.permit_obsolete_folding:
+                raise fold_fault(first=self._fields == 0)
         else:
             self._fields += 1
             if self._fields > self._policy.limit_request_fields:
-                raise ProtocolError(431, "limit_request_fields", f"more than {self._policy.limit_request_fields} fields")
-
-    def _check_fold(self) -> None:
-        if self._fields == 0:
-            # RFC 9112 2.2: blanks between the start-line and the first field: reject, or ignore the line.
-            raise ProtocolError(400, "RFC 9112 2.2: blank before the first field")
-        if not self._policy.permit_obsolete_folding:
-            raise ProtocolError(400, "RFC 9112 5.2: obsolete line folding")
+                raise ProtocolError(
+                    431, "limit_request_fields", f"more than {self._policy.limit_request_fields} fields"
+                )

@@ -7,7 +7,8 @@ from gunicorn.http.grammar import HOST
 __all__ = ["is_host"]
 
 _MAX_HOSTS = 256
-# Hosts that have passed. A worker sees a handful of names, and the check is a regular expression for each request.
+# Hosts that have passed. A worker sees a handful of names, and the check is a regular expression for each
+# request.
 _known: set[bytes] = {b""}
 
 

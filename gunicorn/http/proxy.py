@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from gunicorn.errors import ProtocolError
 from gunicorn.http.events import Peer, ProxyInfo
 from gunicorn.http.policy import ProxyMode
@@ -36,7 +34,8 @@ def read_proxy_header(data: bytes | bytearray, policy: Policy, peer: Peer) -> tu
         peer: The socket's peer.
 
     Returns:
-        The header's size and the peer that it announces, 0 and ``peer`` when there is none; None while that is open.
+        The header's size and the peer that it announces, 0 and ``peer`` when there is none; None while that
+        is open.
 
     Raises:
         ProtocolError: 400 for a malformed header, 403 for one from a peer that may not send it.
@@ -64,7 +63,7 @@ def _announce(peer: Peer, version: int, source: Address, destination: Address) -
 
 def _keep(peer: Peer, version: int) -> Peer:
     """UNKNOWN and LOCAL carry no address of use: the connection is the proxy's own."""
-    return evolve(peer, proxy=ProxyInfo(version, None, None))
+    return peer._replace(proxy=ProxyInfo(version, None, None))
 
 
 def _read_v1(data: bytes, peer: Peer) -> tuple[int, Peer] | None:
@@ -96,6 +95,8 @@ def _v1_address(word: bytes, family: int) -> str:
 
     try:
         text = word.decode("ascii")
+        if "%" in text:
+            raise ValueError("a zone means nothing on another machine")
         return str(IPv4Address(text) if family == 4 else IPv6Address(text))
     except ValueError:
         raise _malformed(f"not an IPv{family} address: {word[:60]!r}") from None
@@ -139,7 +140,10 @@ def _read_v2_block(family: int, block: bytes, peer: Peer) -> Peer:
     if len(block) < 2 * size + 4:
         raise _malformed(f"version 2 addresses of {len(block)} bytes")
     source = _v2_address(block[:size]), int.from_bytes(block[2 * size : 2 * size + 2], "big")
-    destination = _v2_address(block[size : 2 * size]), int.from_bytes(block[2 * size + 2 : 2 * size + 4], "big")
+    destination = (
+        _v2_address(block[size : 2 * size]),
+        int.from_bytes(block[2 * size + 2 : 2 * size + 4], "big"),
+    )
     return _announce(peer, 2, source, destination)
 
 

@@ -1,4 +1,4 @@
-"""From the lines of a head to a request that may reach an application: what follows from one field for another."""
+"""From the lines of a head to a request that may reach an application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from gunicorn.errors import ProtocolError
 from gunicorn.http.events import Request
 from gunicorn.http.fields import hold_back, normalise_lines, read_fields
-from gunicorn.http.framing import body_length, check_transfer_encoding, connection_options, is_continue_expected
+from gunicorn.http.framing import (
+    body_length,
+    check_transfer_encoding,
+    connection_options,
+    is_continue_expected,
+)
 from gunicorn.http.host import is_host
 from gunicorn.http.request_line import parse_request_line
 
@@ -15,7 +20,6 @@ if TYPE_CHECKING:
     from gunicorn.http.engines import Engine
     from gunicorn.http.events import Headers, Peer
     from gunicorn.http.policy import Policy
-    from gunicorn.http.request_line import RequestLine
 
 __all__ = ["RequestReader"]
 
@@ -29,7 +33,8 @@ class RequestReader:
     Args:
         policy: What is accepted.
         engine: What splits field lines.
-        peer: The socket's peer, which decides on trust. Not the one that a PROXY header announced: the fields come from,
+        peer: The socket's peer, which decides on trust. Not the one that a PROXY header announced: the fields
+        come from,
             or passed through, the proxy that is connected.
         secure: TLS ends here.
     """
@@ -53,18 +58,27 @@ class RequestReader:
             ProtocolError: 400, 413, 417, 421, 501 or 505.
         """
         policy = self._policy
-        line = parse_request_line(lines[0], policy)
+        method, target, path, query, version, target_scheme, authority = parse_request_line(lines[0], policy)
         del lines[0]
-        headers = read_fields(normalise_lines(lines, policy) if self._lenient else lines, self._engine)
+        if self._lenient:
+            lines = normalise_lines(lines, policy)
+        headers, underscored = read_fields(lines, self._engine)
         known = dict(headers)
         if len(known) != len(headers):
             known = _combine(headers)
-        if b"_" in b"".join(known):
+        if underscored:
             headers = hold_back(headers, policy, self._trusted)
 
         # "0.9" and the like only get here with permit_unconventional_http_version.
-        http_1_0 = line.version < "1.1"
-        headers = self._check_host(line, known.get(b"host"), headers, http_1_0)
+        http_1_0 = version < "1.1"
+        host = known.get(b"host")
+        if host is None:
+            if not http_1_0:
+                raise ProtocolError(400, "RFC 9112 3.2: no Host")
+        elif not is_host(host):
+            raise ProtocolError(400, "RFC 9112 3.2: invalid Host", repr(host[:80]))
+        if authority is not None:
+            headers = self._replace_host(authority, target_scheme, headers)
 
         length: int | None = None
         if b"content-length" in known:
@@ -73,55 +87,46 @@ class RequestReader:
         if coding is not None:
             check_transfer_encoding(coding, http_1_0=http_1_0, with_length=length is not None)
 
-        options = connection_options(known.get(b"connection"))
-        persistent = options.keep_alive if http_1_0 else True
+        close, keep_alive, upgrade = connection_options(known.get(b"connection"))
         expect = known.get(b"expect")
         return Request(
-            line.method,
-            line.target,
-            line.path,
-            line.query,
-            line.version,
+            method,
+            target,
+            path,
+            query,
+            version,
             headers,
             self._secure_scheme(known, headers) if self._trusted else self._scheme,
             length,
             coding is not None,
             # RFC 9110 10.1.1: a server must ignore 100-continue in HTTP/1.0.
             expect is not None and not http_1_0 and is_continue_expected(expect),
-            # RFC 9112 9.3: close wins. What follows CONNECT may be meant for a tunnel, whatever the answer was.
-            persistent and not options.close and policy.keep_alive and line.method != "CONNECT",
+            # RFC 9112 9.3: close wins. What follows CONNECT may be meant for a tunnel, whatever the answer
+            # was.
+            not close and (keep_alive or not http_1_0) and policy.keep_alive and method != "CONNECT",
             # RFC 9110 7.8: Upgrade counts only with its connection option, and never in HTTP/1.0.
-            known.get(b"upgrade") if options.upgrade and not http_1_0 else None,
+            known.get(b"upgrade") if upgrade and not http_1_0 else None,
             self.peer,
         )
 
-    def _check_host(self, line: RequestLine, host: bytes | None, headers: Headers, http_1_0: bool) -> Headers:
-        if host is None:
-            if not http_1_0:
-                raise ProtocolError(400, "RFC 9112 3.2: no Host")
-        elif not is_host(host):
-            raise ProtocolError(400, "RFC 9112 3.2: invalid Host", repr(host[:80]))
-        return headers if line.authority is None else self._take_authority(line, headers)
-
-    def _take_authority(self, line: RequestLine, headers: Headers) -> Headers:
+    def _replace_host(self, authority: bytes, scheme: bytes | None, headers: Headers) -> Headers:
         """RFC 9112 3.2.2: the target's authority replaces the received Host."""
-        if not is_host(line.authority or b""):
-            raise ProtocolError(400, "RFC 9112 3.2.2: invalid authority in the target", repr(line.authority))
-        if line.scheme == b"https" and not (self._secure or self._trusted):
+        if scheme == b"https" and not (self._secure or self._trusted):
             # RFC 9110 7.4: unless it comes from a trusted gateway, an https request must arrive secured.
             raise ProtocolError(421, "RFC 9110 7.4: https target on a connection without TLS")
-        others = [field for field in headers if field[0] != b"host"]
-        return [(b"host", line.authority or b""), *others]
+        return [(b"host", authority), *(field for field in headers if field[0] != b"host")]
 
     def _secure_scheme(self, known: dict[bytes, bytes], headers: Headers) -> str:
-        """Apply ``secure_scheme_headers`` from a trusted peer: the last word on the scheme, unless two disagree."""
+        """Apply ``secure_scheme_headers``: a trusted peer has the last word, unless its fields disagree."""
         secure: bool | None = None
         for name, value in self._policy.secure_scheme_headers:
             if name in known:
-                says = all(given == value for field, given in headers if field == name)
-                if secure is not None and secure != says:
-                    raise ProtocolError(400, "secure_scheme_headers: two fields disagree", repr(name))
-                secure = says
+                for field, given in headers:
+                    if field != name:
+                        continue
+                    if secure is not None and secure != (given == value):
+                        raise ProtocolError(400, "secure_scheme_headers: two fields disagree", repr(name))
+                    secure = given == value
         if secure is None:
             return self._scheme
         return "https" if secure else "http"

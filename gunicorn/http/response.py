@@ -1,4 +1,4 @@
-"""The head of a response: what the application gave is checked, framed and completed (RFC 9112 sections 4, 5, 6.3, 9.6)."""
+"""The head of a response: what the application gave is checked and completed (RFC 9112 sections 4 to 6)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from gunicorn.http.errors import LocalProtocolError
-from gunicorn.http.grammar import CRLF, DIGITS, FIELD_TEXT, OWS, TOKEN
+from gunicorn.http.grammar import CRLF, FIELD_TEXT, OWS, TOKEN
 from gunicorn.http.status import reason_phrase
 
 if TYPE_CHECKING:
-    from gunicorn.http.events import Headers
+    from collections.abc import Iterable
+
     from gunicorn.http.policy import Policy
 
 __all__ = ["Framing", "ResponseFields", "field_block", "has_no_body", "status_line"]
@@ -111,7 +112,11 @@ def field_block(pieces: list[bytes]) -> bytes:
     count = len(pieces) // 4
     # One look at the whole block; see grammar.FIELD_TEXT and head.lines_at_once.
     if block.translate(None, FIELD_TEXT) != CRLF * count or block.count(CRLF) != count:
-        names = [name for name, value in zip(pieces[::4], pieces[2::4], strict=True) if value.translate(None, FIELD_TEXT)]
+        names = [
+            name
+            for name, value in zip(pieces[::4], pieces[2::4], strict=True)
+            if value.translate(None, FIELD_TEXT)
+        ]
         raise LocalProtocolError(f"control character in the response header {names[0].decode('latin-1')}")
     return block
 
@@ -119,9 +124,13 @@ def field_block(pieces: list[bytes]) -> bytes:
 class ResponseFields:
     """What the application's fields say about framing and connection, and those that go on the wire."""
 
-    __slots__ = ("close", "has_date", "has_server", "length", "pieces", "upgrade")
+    __slots__ = ("_shows_length", "close", "has_date", "has_server", "length", "pieces", "upgrade")
 
-    def __init__(self, status: int, headers: Headers, policy: Policy) -> None:
+    def __init__(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], policy: Policy, *, tunnel: bool = False
+    ) -> None:
+        # RFC 9110 8.6: never in 1xx, in 204, and in the answer that opens a tunnel.
+        self._shows_length = not (status < 200 or status == 204 or tunnel)
         self.pieces: list[bytes] = []
         self.length: int | None = None
         self.upgrade: bytes | None = None
@@ -131,12 +140,12 @@ class ResponseFields:
         pieces = self.pieces
         for name, value in headers:
             kind = _KINDS[name]
-            if kind is _Kind.PLAIN or self._keeps(kind, value, status, policy):
+            if not kind or self._keeps(kind, value, status, policy):
                 pieces += (name, b": ", value, CRLF)
 
     def _keeps(self, kind: _Kind, value: bytes, status: int, policy: Policy) -> bool:
         if kind is _Kind.LENGTH:
-            return self._take_length(value, status)
+            return self._take_length(value)
         if kind is _Kind.SERVER:
             self.has_server = policy.keep_app_server_and_date
             return self.has_server
@@ -149,20 +158,22 @@ class ResponseFields:
             return self._take_upgrade(value, status)
         return False
 
-    def _take_length(self, value: bytes, status: int) -> bool:
+    def _take_length(self, value: bytes) -> bool:
         text = value.strip(OWS)
-        if not DIGITS.fullmatch(text) or len(text) > 18:
+        if not text.isdigit() or len(text) > 18:
             raise LocalProtocolError(f"invalid Content-Length in the response: {value[:80]!r}")
         length = int(text)
         if self.length is not None and self.length != length:
-            raise LocalProtocolError(f"two values of Content-Length in the response: {self.length} and {length}")
+            raise LocalProtocolError(
+                f"two values of Content-Length in the response: {self.length} and {length}"
+            )
         repeated = self.length is not None
         self.length = length
-        # RFC 9110 8.6: never in 1xx and 204.
-        return not repeated and not (status < 200 or status == 204)
+        return self._shows_length and not repeated
 
     def _take_upgrade(self, value: bytes, status: int) -> bool:
-        # PEP 3333 leaves hop-by-hop fields to the server. A websocket handshake and 426 (RFC 9110 15.5.22) need this one.
+        # PEP 3333 leaves hop-by-hop fields to the server. A websocket handshake and 426 (RFC 9110 15.5.22)
+        # need this one.
         if status not in (101, 426) and value.strip(OWS).lower() != b"websocket":
             return False
         self.upgrade = value

@@ -1,10 +1,10 @@
 """The two halves of a connection as state machines: tables, with nothing else in them.
 
-A driver that asks for what the table does not hold made an error of its own (``LocalProtocolError``); what the peer does wrong
-is found by the grammar and ends in ``ERROR``.
+A driver that asks for what the table does not hold made an error of its own (``LocalProtocolError``); what
+the peer does wrong is found by the grammar and ends in ``ERROR``.
 
-``IntEnum`` and nested tuples rather than ``Enum`` and dictionaries: the hash of an ``Enum`` member is a Python function, and every
-request takes eight transitions.
+``IntEnum`` and nested tuples rather than ``Enum`` and dictionaries: the hash of an ``Enum`` member is a
+Python function, and every request takes eight transitions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from typing import TypeVar
 
 from gunicorn.http.errors import LocalProtocolError
 
-__all__ = ["CLIENT_TABLE", "SERVER_TABLE", "Client", "ClientInput", "Server", "ServerInput", "next_client", "next_server"]
+__all__ = [
+    "CLIENT_TABLE",
+    "SERVER_TABLE",
+    "Client",
+    "ClientInput",
+    "Server",
+    "ServerInput",
+    "next_client",
+    "next_server",
+]
 
 
 class Client(IntEnum):
@@ -123,7 +132,12 @@ SERVER_TRANSITIONS: dict[Server, dict[ServerInput, Server]] = {
         ServerInput.FAULT: Server.ERROR,
     },
     Server.DONE: {ServerInput.NEXT_CYCLE: Server.IDLE, ServerInput.FAULT: Server.ERROR},
-    Server.SWITCHED: {ServerInput.FAULT: Server.ERROR},
+    # What an application still gives is of the other protocol, and goes out as it is.
+    Server.SWITCHED: {
+        ServerInput.DATA: Server.SWITCHED,
+        ServerInput.END: Server.SWITCHED,
+        ServerInput.FAULT: Server.ERROR,
+    },
     Server.ERROR: {ServerInput.FAULT: Server.ERROR},
 }
 
@@ -131,9 +145,7 @@ _S = TypeVar("_S", bound=IntEnum)
 _I = TypeVar("_I", bound=IntEnum)
 
 
-def _compile(
-    transitions: dict[_S, dict[_I, _S]], inputs: type[_I]
-) -> tuple[tuple[_S | None, ...], ...]:
+def _compile(transitions: dict[_S, dict[_I, _S]], inputs: type[_I]) -> tuple[tuple[_S | None, ...], ...]:
     return tuple(tuple(row.get(symbol) for symbol in inputs) for row in transitions.values())
 
 

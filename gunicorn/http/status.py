@@ -4,7 +4,8 @@ from __future__ import annotations
 
 __all__ = ["REASONS", "reason_phrase"]
 
-# Not http.HTTPStatus: importing http costs every worker a millisecond, and its phrases change with the Python version.
+# Not http.HTTPStatus: importing http costs every worker a millisecond, and its phrases change with the Python
+# version.
 REASONS: dict[int, bytes] = {
     100: b"Continue",
     101: b"Switching Protocols",

@@ -9,9 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gunicorn.errors import AppImportError, ConfigError, HaltServer
 from gunicorn.process.channel import Channel, ChannelClosed
@@ -23,15 +21,14 @@ from gunicorn.process.titles import set_title
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BOOT_FAILURE", "ServerView", "Verdict", "live", "one_line"]
+__all__ = ["BOOT_FAILURE", "ServerView", "Verdict", "flush_stdio", "live", "one_line"]
 
 BOOT_FAILURE = 3
 _CRASH = 255
 _MAX_REASON = 300  # characters
 
 
-@attrs.frozen
-class ServerView:
+class ServerView(NamedTuple):
     """What hooks get as ``server`` outside the arbiter. ``pid`` is the arbiter's."""
 
     cfg: Any
@@ -41,8 +38,7 @@ class ServerView:
     app: Any
 
 
-@attrs.frozen
-class Verdict:
+class Verdict(NamedTuple):
     """How a worker, or a mold's preparation, ended."""
 
     exit_code: int
@@ -98,7 +94,7 @@ def _judge(error: BaseException, booted: bool, log: Any) -> Verdict:
     if isinstance(error, SystemExit):
         return _of_system_exit(error)
     if isinstance(error, HaltServer):
-        return Verdict(error.exit_status, error.reason)
+        return Verdict(error.exit_status, one_line(error))
     if isinstance(error, (AppImportError, ConfigError)) and not booted:
         log.error("%s", error)
         return Verdict(error.exit_code, one_line(error))
@@ -128,9 +124,7 @@ def _farewell(worker: Any, server: ServerView) -> None:
     # in use.
     atexit._run_exitfuncs()
     _flush_logging()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    flush_stdio()
 
 
 def _flush_logging() -> None:
@@ -139,9 +133,18 @@ def _flush_logging() -> None:
         logging.shutdown()
 
 
+def flush_stdio() -> None:
+    """Empty the buffers: else a fork writes their content twice, and ``os._exit`` loses it."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            # Whoever read them may have gone, which is no reason to stop serving.
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+
+
 def one_line(error: BaseException) -> str:
     """The error as one short line for a message or a log."""
-    text = " ".join(str(error).split())
-    if isinstance(error, (AppImportError, ConfigError)):
+    text = " ".join((error.reason if isinstance(error, HaltServer) else str(error)).split())
+    if isinstance(error, (AppImportError, ConfigError, HaltServer)):
         return text[:_MAX_REASON]
     return f"{type(error).__name__}: {text}"[:_MAX_REASON] if text else type(error).__name__

@@ -94,6 +94,8 @@ class Brood:
 
     def wait(self, deadline: float) -> bool:
         """Wait until all have ended or ``deadline`` (``time.monotonic()``, seconds); whether they have."""
+        # A round that ended in an exception may have taken note of SIGCHLD and not of every child.
+        self._reap()
         while self and (left := deadline - time.monotonic()) > 0:
             self._watch.turn(left)
         return not self

@@ -8,8 +8,6 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from gunicorn.errors import GunicornError
 from gunicorn.process import messages
 
@@ -131,7 +129,7 @@ def _fitting(message: Message) -> bytes:
     if len(datagram) <= _MAX_DATAGRAM:
         return datagram
     clipped: Any = message  # of the classes that carry a text; no other gets this long
-    return messages.encode(attrs.evolve(clipped, reason=clipped.reason[:_MAX_REASON] + "..."))
+    return messages.encode(clipped._replace(reason=clipped.reason[:_MAX_REASON] + "..."))
 
 
 def _translated(error: OSError) -> Exception:

@@ -10,16 +10,15 @@ import atexit
 import gc
 import os
 import traceback
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import attrs
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gunicorn.errors import ConfigError
 from gunicorn.process import lineage, listeners
+from gunicorn.process.birth import flush_stdio
 from gunicorn.process.channel import Channel
 from gunicorn.process.messages import Hello
 from gunicorn.process.slots import Slots
-from gunicorn.process.spawner import Spawner, flush
+from gunicorn.process.spawner import Spawner
 from gunicorn.process.titles import set_title
 from gunicorn.process.workshop import Workshop
 
@@ -33,8 +32,7 @@ __all__ = ["VARIABLE", "ForkServer", "attach_from_environment", "replacement_env
 VARIABLE = "GUNICORN_FORK_SERVER"
 
 
-@attrs.frozen
-class ForkServer:
+class ForkServer(NamedTuple):
     """The arbiter's view of a fork server: its child ``pid``, and the channel on which it takes requests."""
 
     pid: int
@@ -48,7 +46,7 @@ def start(app: Any, cfg: Any, log: Any, sockets: Sequence[Listener], slots: Slot
         OSError: the process could not be made.
     """
     ours, theirs = Channel.pair()
-    flush()
+    flush_stdio()
     # What lives now lives for good. Out of the collector's sight its pages stay shared with every worker.
     gc.collect()
     gc.freeze()
@@ -127,5 +125,5 @@ def _protected(body: Callable[[], None]) -> NoReturn:
     except BaseException:  # noqa: BLE001 - the last boundary of the process
         traceback.print_exc()
     finally:
-        flush()
+        flush_stdio()
         os._exit(status)

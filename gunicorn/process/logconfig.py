@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gunicorn.errors import ConfigError
 from gunicorn.process.outputs import all_loggers
@@ -22,6 +20,7 @@ __all__ = [
     "apply_ini",
     "apply_json",
     "logging_transaction",
+    "retire",
 ]
 
 CONFIG_DEFAULTS: dict[str, Any] = {
@@ -54,8 +53,7 @@ CONFIG_DEFAULTS: dict[str, Any] = {
 _registers: Any = logging
 
 
-@frozen
-class _LoggerState:
+class _LoggerState(NamedTuple):
     """What a logging configuration can change in one logger."""
 
     logger: logging.Logger
@@ -83,9 +81,7 @@ def _registered() -> list[logging.Handler]:
 
 def _close_replaced(before: Iterable[_LoggerState]) -> None:
     kept = {id(handler) for logger in all_loggers() for handler in logger.handlers}
-    # Ours that are in use nowhere: a subclass's setup() often replaces what our own has just made.
-    passing = [handler for handler in _registered() if getattr(handler, "_gunicorn", False)]
-    for handler in [*(handler for state in before for handler in state.handlers), *passing]:
+    for handler in (handler for state in before for handler in state.handlers):
         if id(handler) not in kept:
             handler.close()
 
@@ -139,6 +135,13 @@ def logging_transaction() -> Iterator[None]:
         _registers._handlerList[:0] = references
         for name, handler in names.items():
             _registers._handlers.setdefault(name, handler)
+
+
+def retire(logger: logging.Logger, handler: logging.Handler) -> None:
+    """Take ``handler`` off ``logger`` and close it; in a transaction that may bring it back, at its end."""
+    logger.removeHandler(handler)
+    if not _in_transaction or any(handler is made for made in _registered()):
+        handler.close()
 
 
 def apply_configured(cfg: Any) -> None:

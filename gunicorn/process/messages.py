@@ -7,9 +7,7 @@ trace, and nothing that arrives can run code.
 from __future__ import annotations
 
 import json
-from typing import get_args
-
-import attrs
+from typing import NamedTuple, get_args
 
 __all__ = [
     "BootFailed",
@@ -31,30 +29,26 @@ __all__ = [
 ]
 
 
-@attrs.frozen
-class Hello:
+class Hello(NamedTuple):
     """A fork server that was started by exec is at work."""
 
     pid: int
 
 
-@attrs.frozen
-class StartMold:
+class StartMold(NamedTuple):
     """Fork a clone that loads ``generation``. Descriptors: its listeners; none means those of the root."""
 
     generation: int
 
 
-@attrs.frozen
-class MoldReady:
+class MoldReady(NamedTuple):
     """The mold has loaded all that it needs. Descriptor: its channel."""
 
     generation: int
     pid: int
 
 
-@attrs.frozen
-class MoldFailed:
+class MoldFailed(NamedTuple):
     """The mold could not load its configuration or application; it is gone."""
 
     generation: int
@@ -62,8 +56,7 @@ class MoldFailed:
     reason: str
 
 
-@attrs.frozen
-class Spawn:
+class Spawn(NamedTuple):
     """Fork one worker into ``slot``; ``age`` is the server-wide running number of workers."""
 
     slot: int
@@ -71,8 +64,7 @@ class Spawn:
     generation: int
 
 
-@attrs.frozen
-class Spawned:
+class Spawned(NamedTuple):
     """The worker exists. Descriptors: its report channel, then (Linux) its pidfd."""
 
     slot: int
@@ -80,8 +72,7 @@ class Spawned:
     pid: int
 
 
-@attrs.frozen
-class SpawnFailed:
+class SpawnFailed(NamedTuple):
     """No process could be made. A server whose first worker this was ends with ``exit_code``."""
 
     slot: int
@@ -90,21 +81,18 @@ class SpawnFailed:
     reason: str
 
 
-@attrs.frozen
-class Exited:
+class Exited(NamedTuple):
     """A worker ended (only where it is the spawner's child). ``status`` as from ``os.waitpid``."""
 
     pid: int
     status: int
 
 
-@attrs.frozen
-class Reopen:
+class Reopen(NamedTuple):
     """Reopen the log files, so that workers forked later write to the new ones."""
 
 
-@attrs.frozen
-class Listeners:
+class Listeners(NamedTuple):
     """Hold these listeners instead of those held so far. Descriptors: the listeners, maybe none.
 
     A spawner that kept the listeners of a retired generation would keep their ports in LISTEN with nobody to
@@ -112,20 +100,17 @@ class Listeners:
     """
 
 
-@attrs.frozen
-class WorkerReady:
+class WorkerReady(NamedTuple):
     """The application is loaded and the worker serves."""
 
 
-@attrs.frozen
-class WorkerLeaving:
+class WorkerLeaving(NamedTuple):
     """The worker would like to be replaced (``max_requests`` and the like); it serves until it gets TERM."""
 
     reason: str
 
 
-@attrs.frozen
-class BootFailed:
+class BootFailed(NamedTuple):
     """The worker ends with ``exit_code`` without having been ready."""
 
     exit_code: int
@@ -142,7 +127,7 @@ _CLASSES: dict[str, type[Message]] = {cls.__name__: cls for cls in get_args(Mess
 
 def encode(message: Message) -> bytes:
     """The datagram that carries ``message``."""
-    return json.dumps({"type": type(message).__name__, **attrs.asdict(message)}).encode()
+    return json.dumps({"type": type(message).__name__, **message._asdict()}).encode()
 
 
 def decode(datagram: bytes) -> Message:

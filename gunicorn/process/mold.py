@@ -87,7 +87,7 @@ def _preload(workshop: Workshop) -> None:
 def _judge(error: BaseException, workshop: Workshop) -> Verdict:
     """The exit code for a server whose first generation fails like this; a reload is just given up."""
     if isinstance(error, HaltServer):
-        return Verdict(error.exit_status or 1, error.reason)
+        return Verdict(error.exit_status or 1, one_line(error))
     if isinstance(error, (AppImportError, ConfigError)):
         workshop.log.error("%s", error)
         return Verdict(error.exit_code, one_line(error))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import sys
-from typing import IO, TYPE_CHECKING, Any
-
-from attrs import frozen
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from gunicorn.errors import ConfigError
 
@@ -36,8 +35,7 @@ SYSLOG_FACILITIES = {
 }  # fmt: skip
 
 
-@frozen
-class Owner:
+class Owner(NamedTuple):
     """Whom log files belong to, so that a worker without privileges can reopen them. None: leave as it is."""
 
     uid: int | None = None
@@ -124,8 +122,10 @@ def capture(path: str, owner: Owner) -> IO[str]:
     return file
 
 
-@frozen
-class SyslogTarget:
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]+))?")
+
+
+class SyslogTarget(NamedTuple):
     """Where a syslog daemon listens: a socket path, or a host and port.
 
     ``kind`` is tcp or udp; for a path stream, dgram, or either (whichever answers).
@@ -147,21 +147,14 @@ def parse_syslog_address(text: str) -> SyslogTarget:
         if path and kind in ("", "dgram", "stream"):
             return SyslogTarget(path, kind or "either")
     elif separator and scheme in ("udp", "tcp"):
-        host, port = _host_and_port(rest)
-        if host and port.isdecimal() and int(port) < 65536:
-            return SyslogTarget((host, int(port)), scheme)
+        match = _HOST_AND_PORT.fullmatch(rest)
+        port = int(match["port"] or 514) if match else 0
+        if match and 0 < port < 65536:
+            return SyslogTarget((match["v6"] or match["host"] or "localhost", port), scheme)
     raise ConfigError(
         f"syslog_addr: {text!r} is none of unix://PATH, unix://PATH#dgram, unix://PATH#stream,"
         " udp://HOST[:PORT] and tcp://HOST[:PORT]"
     )
-
-
-def _host_and_port(text: str) -> tuple[str, str]:
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        return host, port.removeprefix(":") or "514"
-    host, _, port = text.partition(":")
-    return host or "localhost", port or "514"
 
 
 def _facility(name: str) -> int:

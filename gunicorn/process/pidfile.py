@@ -18,7 +18,7 @@ class Pidfile:
         self._pid = os.getpid()
 
     def create(self, pid: int | None = None) -> None:
-        """Write ``pid``, or this process's id. A file left by a dead process, or without a number, is replaced.
+        """Write ``pid``, or this process's id. A file of a dead process, or without a number, is replaced.
 
         Raises:
             ConfigError: another living process has the file, or it cannot be written.

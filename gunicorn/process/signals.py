@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from typing import TYPE_CHECKING
-
-import attrs
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +15,7 @@ ARBITER = "arbiter"
 WORKER = "worker"
 
 
-@attrs.frozen
-class SignalRow:
+class SignalRow(NamedTuple):
     """What ``receiver`` does on a signal. ``name`` is without ``SIG``."""
 
     name: str

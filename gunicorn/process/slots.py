@@ -18,9 +18,7 @@ import mmap
 import os
 import struct
 import time
-from typing import TYPE_CHECKING
-
-import attrs
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,8 +73,7 @@ class Phase(enum.IntEnum):
     RESPONSE = 2
 
 
-@attrs.frozen
-class InFlight:
+class InFlight(NamedTuple):
     """One request that a worker has begun and not ended. ``started`` is ``time.monotonic()`` in seconds."""
 
     method: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gunicorn.errors import HaltServer
 from gunicorn.process import birth, lineage, mold, signals
 from gunicorn.process.brood import Brood, Watch
 from gunicorn.process.channel import Channel, ChannelClosed
@@ -25,11 +25,12 @@ from gunicorn.process.messages import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from gunicorn.process.slots import Slot
     from gunicorn.process.workshop import Workshop
 
-__all__ = ["Spawner", "flush"]
+__all__ = ["Spawner"]
 
 _WORKERS_LEAVE = 1.5  # seconds from end of file to SIGKILL for workers...
 _MOLDS_LEAVE = 1.9  # ...and for molds, which first have to do the same for theirs
@@ -91,28 +92,27 @@ class Spawner:
             # A log file that cannot be reopened, or a listener that is none, must not cost the fork server.
             log.exception("Fork server: cannot serve %s", message)
 
+    def _answer(self, message: Message, fds: Sequence[int] = ()) -> None:
+        if self._open:
+            self.channel.send(message, fds)
+
     # Workers
 
     def _spawn(self, message: Spawn, fds: list[int]) -> None:
         try:
-            worker = self._build(message)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's worker class and hook
-            self._refuse(message, birth.one_line(error))
+            slot, server = self.workshop.slots[message.slot], self.workshop.view()
+            worker = self._build(message, server)
+        except (Exception, SystemExit, HaltServer) as error:  # noqa: BLE001 - the user's worker class and hook
+            code = error.exit_status if isinstance(error, HaltServer) else 1
+            self._answer(SpawnFailed(message.slot, message.age, code, birth.one_line(error)))
             return
-        arbiters_end, workers_end = Channel.pair()
         try:
-            self._deliver(message, worker, arbiters_end, workers_end)
+            self._deliver(message, worker, slot, server)
         except OSError as error:
-            self._refuse(message, f"cannot fork: {error.strerror or error}")
-        finally:
-            # Copies that stayed here would keep the end of a worker, and of the arbiter, from being seen.
-            arbiters_end.close()
-            workers_end.close()
+            reason = f"cannot fork: {error.strerror or error}"
+            self._answer(SpawnFailed(message.slot, message.age, 1, reason))
 
-    def _refuse(self, message: Spawn, reason: str) -> None:
-        self.channel.send(SpawnFailed(message.slot, message.age, 1, reason))
-
-    def _build(self, message: Spawn) -> Any:
+    def _build(self, message: Spawn, server: birth.ServerView) -> Any:
         """The worker object, made before the fork because ``pre_fork`` gets it."""
         shop = self.workshop
         parent = shop.arbiter if lineage.are_adopted() else os.getpid()
@@ -121,7 +121,7 @@ class Spawner:
             worker = worker_class(
                 message.age, parent, list(shop.listeners), shop.app, shop.cfg.timeout / 2, shop.cfg, shop.log
             )
-            shop.cfg.pre_fork(shop.view(), worker)
+            shop.cfg.pre_fork(server, worker)
         except Exception:
             shop.log.exception("Cannot make a worker")
             raise
@@ -135,45 +135,44 @@ class Spawner:
             self._worker_class = worker_class
         return self._worker_class
 
-    def _deliver(self, message: Spawn, worker: Any, arbiters_end: Channel, workers_end: Channel) -> None:
-        flush()
-        if lineage.are_adopted():
-            child = lineage.fork_adopted()
-            if child is None:
-                self._be_worker(message, worker, arbiters_end, workers_end)
-            self._brood.add_adopted(child)
-            self.channel.send(
-                Spawned(message.slot, message.age, child.pid), [arbiters_end.fileno(), child.pidfd]
-            )
-            return
-        pid = lineage.fork_child(default_signals=True)
-        if pid == 0:
-            self._be_worker(message, worker, arbiters_end, workers_end)
-        self._brood.add_own(pid, lambda pid, status: self.channel.send(Exited(pid, status)))
-        self.channel.send(Spawned(message.slot, message.age, pid), [arbiters_end.fileno()])
-
-    def _be_worker(
-        self, message: Spawn, worker: Any, arbiters_end: Channel, workers_end: Channel
-    ) -> NoReturn:
-        shop = self.workshop
-
-        def release() -> None:
+    def _deliver(self, message: Spawn, worker: Any, slot: Slot, server: birth.ServerView) -> None:
+        """Fork. What may fail was done before: an exception would make the new process a second spawner."""
+        arbiters_end, workers_end = Channel.pair()
+        try:
+            birth.flush_stdio()
+            pid, pidfds = self._fork()
+            if pid == 0:
+                birth.live(
+                    worker, slot, workers_end, server, message.generation, lambda: self._release(arbiters_end)
+                )
+            self._answer(Spawned(message.slot, message.age, pid), [arbiters_end.fileno(), *pidfds])
+        finally:
+            # Copies that stayed here would keep the end of a worker, and of the arbiter, from being seen.
             arbiters_end.close()
-            self._release()
-            if shop.arbiter_pidfd is not None:
-                os.close(shop.arbiter_pidfd)
+            workers_end.close()
 
-        birth.live(worker, shop.slots[message.slot], workers_end, shop.view(), message.generation, release)
+    def _fork(self) -> tuple[int, list[int]]:
+        """The new worker's pid, 0 in itself, and the pidfd for the arbiter if that is its parent."""
+        if not lineage.are_adopted():
+            pid = lineage.fork_child(default_signals=True)
+            if pid:
+                self._brood.add_own(pid, lambda pid, status: self._answer(Exited(pid, status)))
+            return pid, []
+        child = lineage.fork_adopted()
+        if child is None:
+            return 0, []
+        self._brood.add_adopted(child)
+        return child.pid, [child.pidfd]
 
     # Molds
 
     def _start_mold(self, message: StartMold, fds: list[int]) -> None:
-        arbiters_end, molds_end = Channel.pair()
-        flush()
         try:
+            arbiters_end, molds_end = Channel.pair()
+            birth.flush_stdio()
             pid = lineage.fork_child(default_signals=False)
         except OSError as error:
-            self.channel.send(MoldFailed(message.generation, 1, f"cannot fork: {error.strerror}"))
+            self._answer(MoldFailed(message.generation, 1, f"cannot fork: {error.strerror}"))
             return
         if pid == 0:
             self._be_mold(message, fds, arbiters_end, molds_end)
@@ -189,8 +188,7 @@ class Spawner:
         self, message: StartMold, fds: list[int], arbiters_end: Channel, molds_end: Channel
     ) -> NoReturn:
         def release() -> None:
-            arbiters_end.close()
-            self._release()
+            self._release(arbiters_end, is_mold=True)
 
         def serve() -> None:
             Spawner(self.workshop, molds_end, retirable=True).serve()
@@ -209,7 +207,7 @@ class Spawner:
         del self._unready[pid]
         fds = [arbiters_end.fileno()] if isinstance(message, MoldReady) else []
         try:
-            self.channel.send(message, fds)
+            self._answer(message, fds)
         finally:
             arbiters_end.close()
 
@@ -223,16 +221,19 @@ class Spawner:
         arbiters_end.close()
         code = os.waitstatus_to_exitcode(status)
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        self.channel.send(
+        self._answer(
             MoldFailed(generation, max(code, 1), f"the process that was loading it ended with {how}")
         )
 
     # The end
 
-    def _release(self) -> None:
-        """In a forked process: close all that belongs to this spawner alone."""
+    def _release(self, arbiters_end: Channel, *, is_mold: bool = False) -> None:
+        """In a forked process: close all that is the spawner's, and the end that the arbiter will get."""
+        arbiters_end.close()
         self.channel.close()
         self._brood.release()
+        if not is_mold and self.workshop.arbiter_pidfd is not None:
+            os.close(self.workshop.arbiter_pidfd)
         for _, arbiters_end in self._unready.values():
             arbiters_end.close()
 
@@ -262,10 +263,3 @@ class Spawner:
         while self._brood and lives:
             self._watch.turn(None)
         self._watch.remove(arbiter)
-
-
-def flush() -> None:
-    """Empty the buffers before a fork, or their content would be written twice."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()

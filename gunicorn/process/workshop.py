@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from gunicorn.process.birth import ServerView
 from gunicorn.process.listeners import adopt, close_listeners
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Workshop"]
 
 
-@attrs.define
 class Workshop:
     """What every worker of a generation is made of.
 
@@ -28,13 +25,23 @@ class Workshop:
         arbiter_pidfd: Where there are pidfds: tells a retired mold whether the arbiter still lives.
     """
 
-    app: Any
-    cfg: Any
-    log: Any
-    listeners: list[Listener]
-    slots: Slots
-    arbiter: int
-    arbiter_pidfd: int | None = None
+    def __init__(
+        self,
+        app: Any,
+        cfg: Any,
+        log: Any,
+        listeners: list[Listener],
+        slots: Slots,
+        arbiter: int,
+        arbiter_pidfd: int | None = None,
+    ) -> None:
+        self.app = app
+        self.cfg = cfg
+        self.log = log
+        self.listeners = listeners
+        self.slots = slots
+        self.arbiter = arbiter
+        self.arbiter_pidfd = arbiter_pidfd
 
     def hold(self, fds: Sequence[int]) -> None:
         """Take the listeners behind ``fds``, and close those held so far."""

@@ -1,1 +1,1 @@
-"""Worker classes. ``gunicorn.workers.base.Worker`` is the public base; ``engine`` serves WSGI for ``sync`` and ``gthread``."""
+"""Worker classes: ``base.Worker`` is the public base, ``engine`` serves WSGI for ``sync`` and ``gthread``."""

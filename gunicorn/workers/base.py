@@ -1,7 +1,7 @@
 """What every worker class builds on: the life of a worker process from the fork to ``run()``.
 
-Third-party classes subclass :class:`Worker` and implement ``run()``; the attributes and the methods that they may
-override are the ones that existing classes rely on.
+Third-party classes subclass :class:`Worker` and implement ``run()``; the attributes and the methods that
+they may override are the ones that existing classes rely on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import math
 import os
-import random
 import signal
 import sys
 import time
@@ -71,12 +70,14 @@ class Worker:
         cfg: The configuration.
         log: The logger.
 
-    The spawner sets ``slot`` and ``report`` before ``init_process()``; a class that runs elsewhere may leave them None.
+    The spawner sets ``slot`` and ``report`` before ``init_process()``; a class that runs elsewhere may
+    leave them None.
     """
 
     SIGNALS: list[int] = [
-        getattr(signal, f"SIG{name}") for name in "ABRT HUP QUIT INT TERM USR1 USR2 WINCH CHLD".split()
-    ]
+        signal.SIGABRT, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, signal.SIGTERM,
+        signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCHLD,
+    ]  # fmt: skip
     PIPE: tuple[int, int] | list[int] = ()  # type: ignore[assignment]  # made in init_process
 
     def __init__(
@@ -100,6 +101,7 @@ class Worker:
         self.slot: Slot | None = None
         self.report: Channel | None = None
         self.reloader: Any = None
+        self.syntax_error: SyntaxError | None = None
         self.tmp = Heartbeat(self)
 
     def __str__(self) -> str:
@@ -107,8 +109,12 @@ class Worker:
 
     def _request_limit(self) -> int:
         limit: int = self.cfg.max_requests
+        if limit <= 0:
+            return sys.maxsize
+        import random
+
         # The jitter keeps the workers of one start from leaving at the same moment.
-        return limit + random.randint(0, self.cfg.max_requests_jitter) if limit > 0 else sys.maxsize
+        return limit + random.randint(0, self.cfg.max_requests_jitter)
 
     def notify(self) -> None:
         """Beat. Call it at least every ``self.timeout`` seconds from the loop whose life it proves."""
@@ -126,7 +132,7 @@ class Worker:
         self.pid = os.getpid()
         os.environ.update(self.cfg.env)
         self.drop_privileges()
-        random.seed()
+        _reseed()
         self.init_descriptors()
         self.init_signals()
         self.watch_arbiter()
@@ -162,8 +168,8 @@ class Worker:
     def load_wsgi(self) -> None:
         """Load the application into ``self.wsgi``.
 
-        With ``reload`` a syntax error becomes an application that shows it: the worker must live to see the corrected
-        file. Every other failure goes up to the spawner, which ends the process.
+        With ``reload`` a syntax error becomes an application that shows it: the worker must live to see
+        the corrected file. Every other failure goes up to the spawner, which ends the process.
         """
         try:
             self.wsgi = self.app.wsgi()
@@ -171,6 +177,7 @@ class Worker:
             if not self.cfg.reload:
                 raise
             self.log.exception("Error in the application; waiting for it to change")
+            self.syntax_error = error
             self.wsgi = _error_application(error)
 
     def start_reloader(self) -> None:
@@ -178,7 +185,7 @@ class Worker:
         if self.cfg.reload:
             from gunicorn.process.reloader import start
 
-            self.reloader = start(self.cfg, self.source_changed)
+            self.reloader = start(self.cfg, self.source_changed, self.syntax_error)
 
     def stop_reloader(self) -> None:
         if self.reloader is not None:
@@ -204,7 +211,7 @@ class Worker:
                 self.log.debug("Nobody takes %s", message)
 
     def leave(self, reason: str) -> None:
-        """Ask to be replaced. With an arbiter the worker serves on until TERM, without one it stops by itself."""
+        """Ask to be replaced, and serve on until TERM; without an arbiter, stop."""
         if self.report is None:
             self.alive = False
         else:
@@ -220,8 +227,8 @@ class Worker:
     def watch_arbiter(self) -> None:
         """Have the end of the report channel raise SIGIO, which becomes a TERM to this process.
 
-        For classes with a loop of their own: it needs no thread, no poll and no help from the loop. A class that
-        watches ``report`` itself overrides this with nothing.
+        For classes with a loop of their own: it needs no thread, no poll and no help from the loop. A
+        class that watches ``report`` itself overrides this with nothing.
         """
         if self.report is None:
             return
@@ -285,6 +292,13 @@ class Worker:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _reseed() -> None:
+    """Workers must not draw the same numbers. What was not imported before the fork seeds itself."""
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed()
+
+
 def _ended(fd: int) -> bool:
     """Whether the other end of the socket ``fd`` is closed."""
     import select
@@ -294,8 +308,10 @@ def _ended(fd: int) -> bool:
     return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
-def _error_application(error: BaseException) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
-    """A WSGI application that answers 500 with ``error``'s traceback: only for ``reload``, never in production."""
+def _error_application(
+    error: BaseException,
+) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
+    """A WSGI application that answers 500 with ``error``'s traceback: only for ``reload``."""
     import traceback
 
     body = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace")

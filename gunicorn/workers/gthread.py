@@ -1,7 +1,7 @@
 """``gthread``: ``threads`` threads serve, the main thread supervises.
 
-The main thread never runs the application: it takes signals, beats, ends waits whose deadline has come, and drains. So a
-long request does not look like a worker that hangs.
+The main thread never runs the application: it takes signals, beats, ends waits whose deadline has come,
+and drains. So a long request does not look like a worker that hangs.
 """
 
 from __future__ import annotations

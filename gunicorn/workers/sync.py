@@ -1,12 +1,14 @@
 """``sync``: one request at a time, in the main thread.
 
-The beat counts only while the loop turns, so that a request which takes longer than ``timeout`` gets the worker killed.
+The beat counts only while the loop turns, so that a request which takes longer than ``timeout`` gets the
+worker killed.
 Slow clients do not count: a connection between requests holds no thread, not even the only one.
 """
 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gunicorn.workers.engine.worker import EngineWorker
@@ -26,8 +28,7 @@ class SyncWorker(EngineWorker):
         engine = self.new_engine(wake=lambda: None)
         engine.watch(self.PIPE[0], self.clear_wakeups)
         if self.report is not None:
-            engine.watch(self.report.fileno(), self._on_report)
-        self.engine = engine
+            engine.watch(self.report.fileno(), partial(self._on_report, engine, self.report.fileno()))
         while self.alive:
             self._turn(engine, self.next_beat)
         deadline = self.drain_deadline()
@@ -36,8 +37,8 @@ class SyncWorker(EngineWorker):
             self._turn(engine, min(self.next_beat, deadline))
         engine.shut()
 
-    def _on_report(self) -> None:
-        self.engine.poller.forget(self.report.fileno())  # type: ignore[union-attr]  # watched only if there is one
+    def _on_report(self, engine: Engine, fd: int) -> None:
+        engine.poller.forget(fd)
         self.arbiter_gone()
 
     def _turn(self, engine: Engine, until: float) -> None:

@@ -1,7 +1,7 @@
 """From a request head to a WSGI environ (PEP 3333, RFC 3875).
 
-Three layers, each copied into the next: what is constant in the worker, on the connection, in the request. Only the last
-is paid for per request. All strings are latin-1 (PEP 3333, "Unicode Issues").
+Three layers, each copied into the next: what is constant in the worker, on the connection, in the
+request. Only the last is paid for per request. All strings are latin-1 (PEP 3333, "Unicode Issues").
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class _Keys(dict[bytes, str]):
 
 _KEYS = _Keys({b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"})
 _PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
-_OCTETS = {b"%c%c" % (a, b): bytes([int(chr(a) + chr(b), 16)]) for a in b"0123456789abcdefABCDEF" for b in b"0123456789abcdefABCDEF"}  # fmt: skip
+_HEX = "0123456789abcdefABCDEF"
+_OCTETS = {(high + low).encode(): bytes([int(high + low, 16)]) for high in _HEX for low in _HEX}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -132,8 +133,8 @@ def request_environ(
 
 
 def _take_script_name(environ: Environ, headers: list[tuple[bytes, bytes]]) -> None:
-    # Only the name with the underscore is the forwarder's; the policy lets it through from trusted peers only.
-    # ``Script-Name`` makes the same key and may come from anybody.
+    # Only the name with the underscore is the forwarder's; the policy lets it through from trusted peers
+    # only. ``Script-Name`` makes the same key and may come from anybody.
     for name, value in headers:
         if name == b"script_name":
             environ["SCRIPT_NAME"] = value.decode("latin-1")

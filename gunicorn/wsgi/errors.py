@@ -21,7 +21,8 @@ class ErrorStream:
         self._logger = logger
 
     def _streams(self) -> list[Any]:
-        return [handler.stream for handler in self._logger.handlers if getattr(handler, "stream", None)]
+        streams = (getattr(handler, "stream", None) for handler in self._logger.handlers)
+        return [stream for stream in streams if stream is not None]
 
     def write(self, text: str) -> int:
         streams = self._streams()

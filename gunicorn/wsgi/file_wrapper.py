@@ -48,8 +48,9 @@ class FileWrapper:
     def regular(self) -> tuple[int, int, int] | None:
         """``(descriptor, offset, bytes left)`` when sendfile gives the same bytes as ``read``, else None.
 
-        Only for Python's own files: a ``GzipFile`` has a ``fileno()`` too, but of the compressed file. The position is
-        the file object's (``tell``), not the descriptor's, which a buffered reader has moved ahead.
+        Only for Python's own files: a ``GzipFile`` has a ``fileno()`` too, but of the compressed file. The
+        position is the file object's (``tell``), not the descriptor's, which a buffered reader has moved
+        ahead.
         """
         raw = getattr(self.filelike, "raw", self.filelike)
         if not isinstance(raw, io.FileIO) or not isinstance(self.filelike, _PLAIN):

@@ -21,7 +21,8 @@ class Input:
     """A binary stream of one request body. Holds at most one chunk beyond what the application asked for.
 
     Args:
-        source: Returns the next bytes of the body, ``b""`` at its end. It may block, and raises :class:`InputError`.
+        source: Returns the next bytes of the body, ``b""`` at its end. It may block, and raises
+        :class:`InputError`.
     """
 
     __slots__ = ("_chunk", "_ended", "_position", "_source")

@@ -1,4 +1,4 @@
-"""The request as hooks and the access log see it: the classic attribute names over the head that was parsed."""
+"""The request as hooks and the access log see it: the classic attribute names over the parsed head."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ class RequestView:
 
     __slots__ = ("_closes", "_request", "_trailers", "body", "peer_addr")
 
-    def __init__(self, request: Request, peer: Peer, body: Any, *, closes: bool, trailers: Any = None) -> None:
+    def __init__(
+        self, request: Request, peer: Peer, body: Any, *, closes: bool, trailers: Any = None
+    ) -> None:
         self._request = request
         self._closes = closes
         self._trailers = trailers

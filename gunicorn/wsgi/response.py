@@ -1,7 +1,9 @@
 """``start_response``, ``write`` and the way of an application's iterable to the wire (PEP 3333).
 
-Framing, the server's own headers and the rules against header injection are the connection's; this module holds what PEP
-3333 adds: the order of calls, ``exc_info``, and that the head leaves together with the first byte of the body.
+Framing, the server's own headers and the rules against header injection are the connection's; this
+module holds what PEP
+3333 adds: the order of calls, ``exc_info``, and that the head leaves together with the first byte of the
+body.
 """
 
 from __future__ import annotations
@@ -19,9 +21,7 @@ if TYPE_CHECKING:
 
     from gunicorn.http.connection import ServerConnection
 
-    ExcInfo = (
-        tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None
-    )
+    ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None
 
 __all__ = ["BadResponse", "Response", "Wire"]
 
@@ -150,7 +150,9 @@ class Response:
     def early_hints(self, headers: list[tuple[str, str]]) -> None:
         """``wsgi.early_hints``: a 103 before the answer (RFC 8297). HTTP/1.0 and late calls are ignored."""
         if not self.headers_sent:
-            self._wire.write(self._wire.http.send(InformationalResponse(103, _encoded(headers))))
+            out = self._wire.http.send(InformationalResponse(103, _encoded(headers)))
+            if out:
+                self._wire.write(out)
 
     # What the server calls
 

@@ -1,4 +1,4 @@
-"""Plays bytes into ``gunicorn.http.ServerConnection`` the way a worker does, and writes down what an app would have noticed."""
+"""Plays bytes into ``ServerConnection`` as a worker does, and writes down what an app would have noticed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from attrs import field, frozen
+
 from gunicorn.config import Config
 from gunicorn.errors import ProtocolError
 from gunicorn.http import (
@@ -70,7 +71,9 @@ def _policy(engine: str, items: tuple[tuple[str, Any], ...]) -> Policy:
 
 def policy(engine: str, settings: Mapping[str, Any]) -> Policy:
     """The policy of a worker with these settings."""
-    hashable = ((name, tuple(value.items()) if isinstance(value, dict) else value) for name, value in settings.items())
+    hashable = (
+        (name, tuple(value.items()) if isinstance(value, dict) else value) for name, value in settings.items()
+    )
     return _policy(engine, tuple(hashable))
 
 
@@ -146,5 +149,4 @@ def replay(pieces: Iterable[bytes], rules: Policy, peer: Peer = LOOPBACK) -> Out
                 break
     except ProtocolError as failure:
         error, rule = failure.status, failure.rule
-        assert isinstance(failure.detail, str)
     return Outcome(tuple(listener.heard), listener.begun, error, rule, listener.closing)

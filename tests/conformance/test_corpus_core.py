@@ -51,7 +51,9 @@ def test_the_corpus_is_large_and_covers_both_directions() -> None:
 @pytest.mark.parametrize("case", ALL, ids=[case.name for case in ALL])
 def test_verdict(case: Case) -> None:
     outcomes = [
-        replay(pieces(case.data), policy(engine, case.settings)) for engine in ENGINES for pieces in (whole, bytewise)
+        replay(pieces(case.data), policy(engine, case.settings))
+        for engine in ENGINES
+        for pieces in (whole, bytewise)
     ]
     _check(case, outcomes[0])
     assert outcomes[1:] == [outcomes[0]] * 3

@@ -67,7 +67,9 @@ def _head(data: bytes) -> tuple[int, dict[bytes, bytes], bytes] | None:
     fields = {}
     for text in lines:
         name, colon, value = text.partition(b":")
-        if not colon or name.lower() in fields and name.lower() in (b"content-length", b"connection", b"date", b"server"):
+        if not colon or (
+            name.lower() in fields and name.lower() in (b"content-length", b"connection", b"date", b"server")
+        ):
             raise Garbled(f"bad or repeated field: {text!r}")
         fields[name.lower()] = value.strip()
     return int(status[:3]), fields, rest
@@ -89,7 +91,9 @@ def _chunks(rest: bytes) -> tuple[bytes, bytes] | None:
         body, rest = body + rest[:size], rest[size + 2 :]
 
 
-def _body(status: int, fields: dict[bytes, bytes], rest: bytes, *, to_head: bool, ended: bool) -> tuple[bytes, bytes] | None:
+def _body(
+    status: int, fields: dict[bytes, bytes], rest: bytes, *, to_head: bool, ended: bool
+) -> tuple[bytes, bytes] | None:
     if to_head or status in (204, 304):
         return b"", rest
     if fields.get(b"transfer-encoding") == b"chunked":
@@ -121,7 +125,12 @@ def read_answers(data: bytes, *, heads: Collection[int] = (), ended: bool = True
 
 
 def exchange(
-    sock: socket.socket, data: bytes, *, expected: int | None, heads: Collection[int] = (), finish: bool = False
+    sock: socket.socket,
+    data: bytes,
+    *,
+    expected: int | None,
+    heads: Collection[int] = (),
+    finish: bool = False,
 ) -> Exchange:
     """Send ``data`` and read until the server ends the connection.
 

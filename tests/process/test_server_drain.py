@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from harness import wait_gone
 
 
 def get(path: str, connection: str = "close") -> bytes:
@@ -84,7 +85,7 @@ def test_idle_keep_alive_connections_do_not_delay_the_stop(serve, workers):
             assert client.recv(4096).startswith(b"HTTP/1.1 200 OK")
         started = time.monotonic()
         assert server.stop(signal.SIGTERM, timeout=10) == 0
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5
 
 
 def test_reload_under_load_loses_no_request(serve, workers):
@@ -104,13 +105,11 @@ def test_reload_under_load_loses_no_request(serve, workers):
     for thread in threads:
         thread.start()
     try:
-        for generation in range(2, 4):
-            mark = server.mark()
+        for _ in range(2):
+            old = server.wait_workers(2)
             server.signal(signal.SIGHUP)
-            for _ in range(2):
-                server.wait_for("Booting worker", since=mark)
-            server.wait_workers(2)
-            assert answered, generation
+            wait_gone(*old, timeout=20)
+        server.wait_workers(2)
     finally:
         finished.set()
         for thread in threads:

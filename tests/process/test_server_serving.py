@@ -86,8 +86,13 @@ def test_workers_import_no_event_loop(serve, workers):
 
 def test_max_requests_replaces_workers_without_an_error(serve, workers):
     server = serve(*workers, "--max-requests", "3", app="probe:app")
-    pids = {server.get("/pid") for _ in range(30)}
-    assert len(pids) > 1
+    pids: set[str] = set()
+
+    def third_worker_answers() -> bool:
+        pids.add(server.get("/pid"))
+        return len(pids) == 3
+
+    wait_until(third_worker_answers, 10, "two replacements")
     server.wait_workers(1)
 
 
@@ -162,7 +167,21 @@ def test_inherited_descriptor(serve):
 
 
 def test_reuse_port(serve):
-    assert serve("--reuse-port", "-w", "2").get() == "Hello, World!\n"
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(("127.0.0.1", 0))  # does not listen, so it gets no connection
+        port = reserved.getsockname()[1]
+        server = serve("--reuse-port", "-w", "2", bind=f"127.0.0.1:{port}", ready="Booting worker")
+        address = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
+            try:
+                return server.request("/", address=address).status == 200
+            except ConnectionRefusedError:
+                return False
+
+        wait_until(answers, 10, "an answer")
+        assert server.stop() == 0
 
 
 def test_third_party_worker_class(serve):

@@ -14,11 +14,13 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from harness import wait_until
+
 from gunicorn.config import Config
 from gunicorn.process.channel import Channel
 from gunicorn.process.listeners import create_listeners
 from gunicorn.process.messages import Message
-from gunicorn.process.slots import Slots
+from gunicorn.process.slots import Slots, SlotState
 
 DEADLINE = 10.0
 
@@ -80,7 +82,7 @@ class EngineWorker:
             status = 0
         except SystemExit as error:
             status = int(error.code or 0)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the last boundary of the process
             self.logger.error("%s: %s", type(error).__name__, error)
             traceback.print_exc()
         finally:
@@ -118,6 +120,13 @@ class EngineWorker:
         with self.connect() as sock:
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
             return split(read_all(sock))
+
+    def slot_idle(self) -> None:
+        """Wait until the worker has no connection."""
+        wait_until(lambda: not self.slot.connections, what="the end of all connections")
+
+    def wait_state(self, state: SlotState) -> None:
+        wait_until(lambda: self.slot.state is state, what=str(state))
 
     def kill(self, signum: int) -> None:
         os.kill(self.pid, signum)
@@ -173,24 +182,41 @@ def read_all(sock: socket.socket) -> bytes:
 
 
 def read_answer(sock: socket.socket) -> tuple[bytes, bytes]:
-    """One answer with a Content-Length, the connection left open."""
+    """Head and body of one answer, the connection left open."""
+    head = read_until(sock, b"\r\n\r\n")[:-4]
+    fields = {
+        name.lower(): value.strip()
+        for name, _, value in (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    }
+    if fields.get(b"transfer-encoding") == b"chunked":
+        return head, read_chunked(sock)
+    return head, read_exactly(sock, int(fields.get(b"content-length", 0)))
+
+
+def read_until(sock: socket.socket, end: bytes) -> bytes:
     data = b""
-    while b"\r\n\r\n" not in data:
-        chunk = sock.recv(1)
-        assert chunk, f"closed after {data!r}"
+    while not data.endswith(end):
+        data += read_exactly(sock, 1)
+    return data
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        chunk = sock.recv(size - len(data))
+        assert chunk, f"closed after {bytes(data)[-200:]!r}"
         data += chunk
-    head = data[:-4]
-    length = 0
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            length = int(value)
+    return bytes(data)
+
+
+def read_chunked(sock: socket.socket) -> bytes:
     body = b""
-    while len(body) < length:
-        chunk = sock.recv(length - len(body))
-        assert chunk, f"closed in the body: {body!r}"
-        body += chunk
-    return head, body
+    while True:
+        size = int(read_until(sock, b"\r\n"), 16)
+        body += read_exactly(sock, size)
+        assert read_exactly(sock, 2) == b"\r\n"
+        if not size:
+            return body
 
 
 def split(answer: bytes) -> tuple[bytes, bytes]:

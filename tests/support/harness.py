@@ -42,7 +42,8 @@ import os, sys
 fds = [int(fd) for fd in sys.argv[1].split(",")]
 spare = [os.dup(fd) for fd in fds]
 for number, fd in enumerate(spare, 3):
-    os.dup2(fd, number, inheritable=True)
+    os.dup2(fd, number)
+    os.set_inheritable(number, True)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.environ["LISTEN_FDS"] = str(len(fds))
 os.execv(sys.argv[2], sys.argv[2:])

@@ -1,6 +1,6 @@
 """The least that can stand where the arbiter stands: it talks to a real fork server, synchronously.
 
-Each test runs in a process of its own (``isolated``): it becomes a subreaper, and must not leave that to the test runner.
+Each test runs in a process of its own (``isolated``): it becomes a subreaper, which the test runner must not.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _child(test, args, kwargs):
         test(*args, **kwargs)
         _wait_for_all_children()
         status = 0
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - reported to the test runner by the exit code
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -40,7 +40,7 @@ def test_forms(text, address):
         ("h:", "a port from 0 to 65535"),
         ("h:70000", "a port from 0 to 65535"),
         ("h:-1", "a port from 0 to 65535"),
-        ("h:１", "a port from 0 to 65535"),
+        ("h:\uff11", "a port from 0 to 65535"),
         ("::1", "brackets around an IPv6 address"),
         ("[::1", "[IPv6]:PORT"),
         ("[]:80", "[IPv6]:PORT"),

@@ -255,8 +255,8 @@ def test_errors_of_the_files_own_code_are_not_taken_for_faults_of_the_file(text)
 
 def test_the_file_knows_its_path_and_can_hold_dataclasses():
     write(
-        "from __future__ import annotations\nimport dataclasses\n\n@dataclasses.dataclass\nclass Site:\n    name: str\n\n"
-        "proc_name = Site(__file__).name\n"
+        "from __future__ import annotations\nimport dataclasses\n\n"
+        "@dataclasses.dataclass\nclass Site:\n    name: str\n\nproc_name = Site(__file__).name\n"
     )
     assert loaded().proc_name == os.path.abspath("gunicorn.conf.py")
 
@@ -265,6 +265,36 @@ def test_modules_beside_the_file_can_be_imported():
     write("answer = 42", "beside_config.py")
     write("import beside_config\nworkers = beside_config.answer")
     assert loaded().workers == 42
+
+
+def test_faults_of_a_module():
+    write("workers = (", "syntax_module.py")
+    path = os.path.abspath("syntax_module.py")
+    assert refused("-c", "python:syntax_module") == f"{path} line 1: syntax error: '(' was never closed"
+    write("\nworkers = 1 // 0", "dividing_module.py")
+    with pytest.raises(ConfigError, match=r"^module dividing_module: ZeroDivisionError: integer") as caught:
+        loaded("-c", "python:dividing_module")
+    assert caught.value.__cause__.__traceback__.tb_frame.f_code.co_filename.endswith("dividing_module.py")
+
+
+def test_wrong_value_in_a_module_names_its_file():
+    write("\nworkers = 'x'", "wrong_module.py")
+    path = os.path.abspath("wrong_module.py")
+    assert refused("-c", "python:wrong_module").startswith(f"{path} line 2: workers = 'x'")
+
+
+def test_wrong_value_in_a_compiled_file():
+    import py_compile
+
+    write("workers = 'x'", "source.py")
+    py_compile.compile("source.py", cfile="compiled.pyc")
+    assert refused("-c", "compiled.pyc") == "compiled.pyc: workers = 'x': expected an integer >= 0"
+
+
+def test_bad_encoding():
+    with open("gunicorn.conf.py", "wb") as file:
+        file.write(b"name = '\xff'\n")
+    assert refused().startswith("gunicorn.conf.py")
 
 
 # -- wrong values
@@ -293,7 +323,8 @@ def test_modules_beside_the_file_can_be_imported():
         ("raw_env = ['A']", "gunicorn.conf.py line 1: raw_env = ['A']: expected KEY=VALUE, not 'A'"),
         (
             "worker_class = 'eventlet'",
-            "gunicorn.conf.py line 1: worker_class = 'eventlet': the eventlet worker was removed; use gevent or gthread",
+            "gunicorn.conf.py line 1: worker_class = 'eventlet': "
+            "the eventlet worker was removed; use gevent or gthread",
         ),
     ],
 )
@@ -325,8 +356,12 @@ def test_wrong_value_of_a_flag():
 def test_hook_import_that_fails_keeps_the_cause():
     write("raise RuntimeError('mine')", "broken_hooks.py")
     write("on_exit = 'broken_hooks.on_exit'")
-    with pytest.raises(RuntimeError, match="mine"):
+    with pytest.raises(ConfigError) as caught:
         loaded()
+    assert str(caught.value) == (
+        "gunicorn.conf.py line 1: on_exit = 'broken_hooks.on_exit': cannot import module 'broken_hooks': mine"
+    )
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_key_without_certificate():
@@ -338,6 +373,13 @@ def test_http2_needs_its_package(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert refused("--http-protocols", "h2,h1") == (
         "command line --http-protocols: http_protocols = ['h2', 'h1']: HTTP/2 needs the h2 package"
+    )
+
+
+def test_http2_without_tls_is_served_as_http1(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert "http_protocols: h2 without TLS needs http2_cleartext; HTTP/1.1 is served" in (
+        loaded("--http-protocols", "h2").warnings
     )
 
 
@@ -432,8 +474,10 @@ def test_ordinary_names_get_none(text):
 
 
 def test_what_is_not_effective_is_said_once():
-    write("dirty_workers = 2\nworker_class = 'gevent'\nprotocol = 'http'\nasgi_loop = 'auto'")
+    write("dirty_workers = 2\nworker_class = 'gevent'\n")
     assert loaded().warnings == ["accepted, not yet effective: worker_class, dirty_workers"]
+    write("protocol = 'http'\nasgi_loop = 'auto'\ncontrol_socket = None")
+    assert loaded().warnings == []
 
 
 def test_glob_without_a_match():
@@ -458,11 +502,29 @@ def test_chdir_moves_and_is_importable(tmp_path):
     assert sys.path[0] == str(tmp_path / "site")
 
 
+def test_a_directory_that_cannot_be_entered(monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    write("chdir = '/'")
+    monkeypatch.setattr(os, "chdir", refuse)
+    assert refused().endswith(": Permission denied")
+
+
 def test_files_are_looked_for_after_chdir(tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "log.json").write_text("{}")
     write("chdir = 'site'\nlogconfig_json = 'log.json'")
     assert loaded().logconfig_json == "log.json"
+
+
+def test_reading_again_starts_from_the_first_directory(tmp_path):
+    (tmp_path / "site").mkdir()
+    write("workers = 5\nchdir = 'site'", "conf.py")
+    for _ in range(3):
+        cfg = loaded("-c", "conf.py")
+        assert cfg.workers == 5
+        assert cfg.chdir == str(tmp_path / "site") == os.getcwd()
 
 
 def test_default_directory_keeps_the_links_of_the_shell(tmp_path, monkeypatch):
@@ -471,5 +533,6 @@ def test_default_directory_keeps_the_links_of_the_shell(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "current")
     monkeypatch.setenv("PWD", str(tmp_path / "current"))
     assert Config().chdir == str(tmp_path / "current")
-    monkeypatch.setenv("PWD", str(tmp_path))
-    assert Config().chdir == str(tmp_path / "release")
+    for elsewhere in (tmp_path, tmp_path / "gone"):
+        monkeypatch.setenv("PWD", str(elsewhere))
+        assert Config().chdir == str(tmp_path / "release")

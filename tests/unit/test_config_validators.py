@@ -206,6 +206,10 @@ def test_arguments_that_fit(function, counts):
     assert {count for count in range(5) if accepts(function, count)} == counts
 
 
+def test_a_function_without_a_signature_is_taken_at_its_word():
+    assert accepts(min, 1)
+
+
 def test_hook_by_import_string():
     assert validate_callable(1)("os.path.basename") is os.path.basename
 

@@ -198,7 +198,10 @@ class Supervision(RuleBasedStateMachine):
         self.apply(self.roster.leaving(data.draw(st.sampled_from(self.some(State.READY))), self.now))
 
     @precondition(lambda self: self.roster.members)
-    @rule(data=st.data(), ended=st.sampled_from([CRASH, BOOT_FAILURE, ChildExit(code=0), ChildExit(code=1, timed_out=True)]))
+    @rule(
+        data=st.data(),
+        ended=st.sampled_from([CRASH, BOOT_FAILURE, ChildExit(code=0), ChildExit(code=1, timed_out=True)]),
+    )
     def exits(self, data: st.DataObject, ended: ChildExit) -> None:
         age = data.draw(st.sampled_from(sorted(self.roster.members)))
         self.apply(self.roster.exited(age, ended, self.now))
@@ -230,9 +233,15 @@ class Supervision(RuleBasedStateMachine):
         roster = self.roster
         serving = [m for m in roster.members.values() if m.state is State.READY]
         if len(serving) < roster.wanted.count - roster.unavailable:
-            # Fewer serve than wanted: then somebody must be on the way, or a back-off or the table's end explains it.
+            # Fewer serve than wanted: then somebody must be on the way, or a back-off or the table's end
+            # explains it.
             booting = self.some(State.BOOTING)
-            assert booting or self.halted or self.now < roster.backoff.not_before or len(roster.members) == self.SLOTS
+            assert (
+                booting
+                or self.halted
+                or self.now < roster.backoff.not_before
+                or len(roster.members) == self.SLOTS
+            )
 
     def teardown(self) -> None:
         """Left alone, with children that obey and boot, the wanted number of the wanted generation serves."""
@@ -253,7 +262,9 @@ class Supervision(RuleBasedStateMachine):
 
 
 class PlannedOnly(Supervision):
-    """Without crashes: the number that serve never falls below what is wanted (both before and after the change)."""
+    """Without crashes: the number that serve never falls below what is wanted (both before and after the
+    change).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -266,12 +277,18 @@ class PlannedOnly(Supervision):
         serving = len(self.some(State.READY))
         for action in retirements:
             assert self.roster.members[action.age].state is State.RETIRING
-        if retirements and not self.roster.unavailable and any(a in self.served for a in self.ages(retirements)):
+        if (
+            retirements
+            and not self.roster.unavailable
+            and any(a in self.served for a in self.ages(retirements))
+        ):
             assert serving >= self.roster.wanted.count
 
     @property
     def served(self) -> set[int]:
-        return {member.age for member in self.roster.members.values() if member.ready_at or member.age in (1, 2)}
+        return {
+            member.age for member in self.roster.members.values() if member.ready_at or member.age in (1, 2)
+        }
 
     @staticmethod
     def ages(retirements: list[Retire]) -> set[int]:

@@ -31,11 +31,17 @@ def no_script_name(monkeypatch):
     monkeypatch.delenv("SCRIPT_NAME", raising=False)
 
 
-def environ_of(path=b"/", headers=(), *, server=("127.0.0.1", 8000), peer=PEER, workers=1, multithread=False, **fields):
+def environ_of(
+    path=b"/", headers=(), *, server=("127.0.0.1", 8000), peer=PEER, workers=1, multithread=False, **fields
+):
     query = fields.pop("query", b"")
     target = path + (b"?" + query if query else b"")
-    request = Request("GET", target, path, query, fields.pop("version", "1.1"), list(headers), peer=peer, **fields)
-    worker = worker_environ(SimpleNamespace(workers=workers), logging.getLogger("test"), multithread=multithread)
+    request = Request(
+        "GET", target, path, query, fields.pop("version", "1.1"), list(headers), peer=peer, **fields
+    )
+    worker = worker_environ(
+        SimpleNamespace(workers=workers), logging.getLogger("test"), multithread=multithread
+    )
     left, right = socket.socketpair()
     with left, right:
         base = connection_environ(worker, left, server, peer)
@@ -135,7 +141,8 @@ def test_proxy_protocol_without_addresses_leaves_the_socket_s():
 
 
 @pytest.mark.parametrize(
-    ("script", "path", "rest"), [("/app", b"/app/x", "/x"), ("/app", b"/app", ""), ("/a b", b"/a%20b/c", "/c")]
+    ("script", "path", "rest"),
+    [("/app", b"/app/x", "/x"), ("/app", b"/app", ""), ("/a b", b"/a%20b/c", "/c")],
 )
 @pytest.mark.parametrize("way", ["header", "environment"])
 def test_script_name_is_cut_off(script, path, rest, way, monkeypatch):

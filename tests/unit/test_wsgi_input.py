@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from gunicorn.wsgi.input import Input, InputError
 
-bodies = st.lists(st.binary(min_size=1, max_size=12) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"ab\ncd"]), max_size=8)
+bodies = st.lists(
+    st.binary(min_size=1, max_size=12) | st.sampled_from([b"\n", b"a\n", b"\n\n", b"ab\ncd"]), max_size=8
+)
 sizes = st.one_of(st.none(), st.integers(-1, 20))
 calls = st.lists(st.tuples(st.sampled_from(["read", "readline", "readlines"]), sizes), max_size=12)
 

@@ -53,8 +53,7 @@ SETTINGS = (
         "control_socket_disable",
         "--no-control-socket",
         False,
-        "No control socket.",
+        "No control socket, whatever `control_socket` says.",
         since="25.1",
-        effective=False,
     ),
 )

@@ -55,7 +55,8 @@ SETTINGS = (
     _here.hook(pre_exec, "Called in the new process of an upgrade (USR2) before it becomes the new server."),
     _here.hook(
         pre_request,
-        "Called in the worker before each request. The default logs method and path at level debug.",
+        "Called in the worker before each request. An exception in it fails the request.",
+        default_text="logs method and path at level debug",
     ),
     _here.hook(
         post_request,
@@ -81,5 +82,6 @@ SETTINGS = (
         Called to make the `ssl.SSLContext` of the listeners. The second argument makes the one that the
         settings describe: take that and change it, or return one of your own.
         """,
+        default_text="takes the context that the settings describe",
     ),
 )

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import os
 
+from gunicorn.config import directory
 from gunicorn.config.kinds import Section
 from gunicorn.config.validators import validate_chdir, validate_group, validate_user
 
 __all__ = ["SETTINGS"]
 
 _here = Section("Server Mechanics")
-
-
-def _working_directory() -> str:
-    """``$PWD`` while it names the current directory: it keeps links that a deployment switches."""
-    current = os.getcwd()
-    shell = os.environ.get("PWD", "")
-    try:
-        return shell if shell and os.path.samefile(shell, current) else current
-    except OSError:
-        return current
 
 
 def _sendfile(text: str) -> bool:
@@ -69,7 +60,7 @@ SETTINGS = (
         "The directory to change to before the application is loaded. It is put first on `sys.path`.",
         meta=None,
         validator=validate_chdir,
-        default_factory=_working_directory,
+        default_factory=directory.start,
         default_text="the current directory",
     ),
     _here.switch("daemon", "-D --daemon", False, "Detach from the terminal and run in the background."),
@@ -121,7 +112,8 @@ SETTINGS = (
         0,
         """
         The mode bits to take away from files that the server creates, unix sockets included: `0o077` keeps
-        all others out. On the command line a leading zero means octal.
+        all others out. On the command line a leading zero means octal. While it is not set,
+        unix sockets are for the user and the group only (mode 0660).
         """,
     ),
     _here.switch(

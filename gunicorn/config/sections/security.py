@@ -14,8 +14,8 @@ SETTINGS = (
         "--limit-request-line",
         4094,
         """
-        The longest request line (method, target and version) in bytes, 8190 at most; 0 is no limit. Longer
-        answers 414.
+        The longest request line (method, target and version) in bytes, 8190 at most; 0 is no limit. A longer
+        one is answered with 414.
         """,
     ),
     _here.number(
@@ -24,7 +24,7 @@ SETTINGS = (
         100,
         """
         The largest number of header lines in a request; 0 and everything above 32768 mean 32768. More
-        answers 431.
+        are answered with 431.
         """,
     ),
     _here.number(
@@ -32,7 +32,8 @@ SETTINGS = (
         "--limit-request-field_size",
         8190,
         """
-        The longest header line in bytes: name, colon, value and line end. 0 means 8190. Longer answers 431.
+        The longest header line in bytes: name, colon, value and line end. 0 means 8190. A longer one is
+        answered with 431.
         """,
     ),
     _here.number(
@@ -40,8 +41,8 @@ SETTINGS = (
         "--limit-request-body",
         0,
         """
-        The largest request body in bytes; 0 is no limit. A larger one answers 413, before the application
-        runs where the request declares its length.
+        The largest request body in bytes; 0 is no limit. A larger one is answered with 413,
+        before the application runs where the request declares its length.
         """,
         since="28.0",
     ),

@@ -121,7 +121,8 @@ SETTINGS = (
         "--header-timeout",
         15,
         """
-        Seconds for a whole request head to arrive, from its first byte; 0 is no limit. Later answers 408.
+        Seconds for a whole request head to arrive, from its first byte; 0 is no limit. A later one
+        is answered with 408.
         """,
         since="28.0",
     ),

@@ -1,9 +1,10 @@
 """What turns field lines into names and values: httptools where it is installed, h11 as the reference.
 
-An engine only tokenises. It is given a request line of its own liking instead of the client's, and every field name with a
-letter in front. So neither engine sees a method, a version, a Host, a Content-Length, a Transfer-Encoding, a Connection or an
-Upgrade; llhttp and h11 have opinions on all of them that differ from each other, and would turn a difference of engines into a
-difference of verdicts. It also means that one parser object serves all requests of a connection.
+An engine only tokenises. It is given a request line of its own liking instead of the client's, and every
+field name with a letter in front. So neither engine sees a method, a version, a Host, a Content-Length, a
+Transfer-Encoding, a Connection or an Upgrade; llhttp and h11 have opinions on all of them that differ from
+each other, and would turn a difference of engines into a difference of verdicts. It also means that one
+parser object serves all requests of a connection.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from gunicorn.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["NAME_PREFIX", "Engine", "EngineError", "engine_factory"]
 
@@ -27,14 +28,15 @@ class EngineError(Exception):
 class Engine(Protocol):
     """One per connection; it may keep a parser between heads."""
 
-    def parse(self, lines: list[bytes]) -> list[tuple[bytes, bytes]]:
+    def parse(self, lines: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
         """Split field lines into names and values.
 
         Args:
             lines: Field lines without their line ends; no CTL but HTAB in them.
 
         Returns:
-            Names with ``NAME_PREFIX`` in front and in any case, values possibly with blanks around them.
+            In their order: names with ``NAME_PREFIX`` in front and in any case, and values that may have
+            blanks around them. Only good until the next call.
 
         Raises:
             EngineError: a line has no colon, or no name.
@@ -56,6 +58,8 @@ def engine_factory(http_parser: str) -> Callable[[], Engine]:
         from gunicorn.http.engines.fast import FastEngine
     except ImportError as error:
         if http_parser == "fast":
-            raise ConfigError("http_parser = 'fast' needs the package httptools, which is not installed") from error
+            raise ConfigError(
+                "http_parser = 'fast' needs the package httptools, which is not installed"
+            ) from error
         return engine_factory("python")
     return FastEngine

@@ -10,7 +10,6 @@ from gunicorn.workers.engine.link import ClientGone, ClientSlow
 from gunicorn.wsgi.input import InputError
 
 if TYPE_CHECKING:
-    from gunicorn.http.events import Request
     from gunicorn.workers.engine.link import Link
 
 __all__ = ["Body", "no_body"]
@@ -26,19 +25,18 @@ def no_body() -> bytes:
 class Body:
     """Returns the next bytes of the body at each call, ``b""`` at its end.
 
-    ``100 Continue`` is sent at the first call and not before the application runs: an application that refuses the request
-    by its head alone spares the client the upload (RFC 9110 10.1.1).
+    ``100 Continue`` is sent at the first call and not before the application runs: an application that
+    refuses the request by its head alone spares the client the upload (RFC 9110 10.1.1).
 
     Attributes:
         error: What went wrong, for the answer; every later call raises it again.
         trailers: After the end.
     """
 
-    __slots__ = ("_expected", "_link", "ended", "error", "trailers")
+    __slots__ = ("_link", "ended", "error", "trailers")
 
-    def __init__(self, link: Link, request: Request) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
-        self._expected = request.expect_continue
         self.ended = False
         self.error: ProtocolError | None = None
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
@@ -60,17 +58,15 @@ class Body:
     def _next(self) -> bytes:
         link = self._link
         http = link.http
-        if self._expected:
-            self._expected = False
+        if http.needs_continue and not http.response_started:
             link.write(http.send(_CONTINUE))
         while True:
             event = http.next_event()
             if event is NEED_DATA:
                 http.receive_data(link.receive_wait())
-            elif type(event) is Data:
+            elif isinstance(event, Data):
                 return event.data
-            elif type(event) is EndOfMessage:
-                self.ended, self.trailers = True, event.trailers
-                return b""
             else:
-                raise ProtocolError(400, "body cut off", f"{event}")
+                self.ended = True
+                self.trailers = event.trailers if isinstance(event, EndOfMessage) else ()
+                return b""

@@ -1,11 +1,10 @@
-"""One request and its answer: the application, the hooks, the access log, and what happens when any of them fails."""
+"""One request and its answer: application, hooks, access log, and what happens when any of them fails."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.errors import ProtocolError
 from gunicorn.http.error_page import error_page
 from gunicorn.http.status import reason_phrase
 from gunicorn.process.slots import BYTES_SENT, ERRORS, REQUESTS
@@ -19,7 +18,9 @@ from gunicorn.wsgi.response import Response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gunicorn.errors import ProtocolError
     from gunicorn.http.events import Peer, Request
+    from gunicorn.http.policy import Policy
     from gunicorn.workers.base import Worker
     from gunicorn.workers.engine.link import Link
 
@@ -33,11 +34,13 @@ class Exchanges:
 
     Args:
         worker: Gives the application, configuration, log and slot.
+        policy: Gives the Date of error pages.
         multithread: For ``wsgi.multithread``.
     """
 
-    def __init__(self, worker: Worker, *, multithread: bool) -> None:
+    def __init__(self, worker: Worker, policy: Policy, *, multithread: bool) -> None:
         cfg, log = worker.cfg, worker.log
+        self.date = policy.date
         self.worker = worker
         self.log = log
         self.app = worker.wsgi
@@ -52,7 +55,8 @@ class Exchanges:
         """Have the application answer ``request``; whether the connection may go on.
 
         Raises:
-            BaseException: what is not an ``Exception`` ends the worker; the client has got its answer, if it could.
+            BaseException: what is not an ``Exception`` ends the worker; the client has got its answer,
+            if it could.
         """
         slot = self.slot
         index = -1 if slot is None else slot.table.begin(request.method, request.path)
@@ -73,8 +77,10 @@ class Exchanges:
             self.log.info("Autorestarting worker after current request.")
             worker.leave("max_requests")
 
-    def _answer(self, link: Link, request: Request, response: Response, record: _Record | None = None) -> bool:
-        body = Body(link, request) if request.chunked or request.content_length else None
+    def _answer(
+        self, link: Link, request: Request, response: Response, record: _Record | None = None
+    ) -> bool:
+        body = Body(link) if request.chunked or request.content_length else None
         try:
             environ = self._environ(link, request, body, response)
             if record is not None:
@@ -89,8 +95,7 @@ class Exchanges:
         except ClientGone as error:
             self.log.debug("Client %s left: %s", _name(request.peer), error)
             return False
-        except Exception as error:
-            # Whatever an application raises is answered and logged here; this is the boundary of its code.
+        except Exception as error:  # noqa: BLE001 - the boundary of the application's code, answered and logged
             self._fail(link, request, response, body, error)
             return False
         except BaseException:
@@ -132,19 +137,19 @@ class Exchanges:
         reason = reason_phrase(status).decode("latin-1")
         response.status, response.headers = f"{status} {reason}", []
         try:
-            link.write(error_page(status, date=link.http.policy.date(), body=request.method != "HEAD"))
+            link.write(error_page(status, date=self.date(), body=request.method != "HEAD"))
         except ClientGone as error:
             self.log.debug("Client %s left: %s", _name(request.peer), error)
 
     def refuse(self, link: Link, error: ProtocolError) -> None:
-        """Answer a request that broke the protocol: one line in the log, and an access line like any other request."""
+        """Answer a request that broke the protocol: one line in the log, and an access line as always."""
         self._warn(link.peer, error)
         if self.access is not None:
             environ = {"REMOTE_ADDR": link.peer.host or ""}
             status = f"{error.status} {reason_phrase(error.status).decode('latin-1')}"
             self.access(_Refusal(status), RefusedRequest(), environ, _duration(time.monotonic()))
         try:
-            link.write(error_page(error.status, date=link.http.policy.date()))
+            link.write(error_page(error.status, date=self.date()))
         except ClientGone:
             return  # it did not wait for the answer
 
@@ -218,7 +223,9 @@ def _hook(worker: Worker, name: str) -> Callable[..., Any] | None:
         import logging
 
         # The default pre_request logs at this level; nothing else would show that it was left out.
-        return function if name == "pre_request" and worker.log.error_log.isEnabledFor(logging.DEBUG) else None
+        return (
+            function if name == "pre_request" and worker.log.error_log.isEnabledFor(logging.DEBUG) else None
+        )
     return function
 
 

@@ -1,11 +1,12 @@
 """One accepted connection: its socket, its protocol, and what the engine waits for on it.
 
-The socket never blocks. Whoever must wait (an application that reads its body, a client that takes its bytes slowly)
-waits here, with a deadline for each wait.
+The socket never blocks. Whoever must wait (an application that reads its body, a client that takes its
+bytes slowly) waits here, with a deadline for each wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import select
@@ -26,7 +27,7 @@ _SENDFILE_CHUNK = 1 << 30
 _POLL = {READ: select.POLLIN, WRITE: select.POLLOUT}
 
 
-class ClientGone(Exception):  # noqa: N818 - the client's state and nobody's mistake
+class ClientGone(Exception):
     """The client is not there any more."""
 
 
@@ -59,8 +60,8 @@ class Link:
     """
 
     __slots__ = (
-        "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ", "environ_peer", "fd", "http", "listener",
-        "peer", "phase", "sock", "want", "write_timeout",
+        "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ", "environ_peer", "fd",
+        "http", "listener", "peer", "phase", "sock", "want", "write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -166,7 +167,7 @@ class Link:
             raise ClientSlow("took nothing" if want == WRITE else "sent nothing")
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent, so that the client reads the answer to its end before a reset could cut it."""
+        """Send our end of the stream: the client reads the answer to its end before a reset could cut it."""
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -233,10 +234,9 @@ class TlsLink(Link):
             raise ClientGone(str(error)) from error
 
     def half_close(self) -> None:
-        try:
-            self.sock.unwrap()  # type: ignore[attr-defined]  # close_notify (RFC 8446 6.1); what follows it does not matter
-        except (OSError, ValueError):
-            pass  # it would wait for the client's close_notify, which is not needed
+        # close_notify (RFC 8446 6.1). The error is that it would wait for the client's, which is not needed.
+        with contextlib.suppress(OSError, ValueError):
+            self.sock.unwrap()  # type: ignore[attr-defined]
         super().half_close()
 
 

@@ -1,7 +1,7 @@
 """Readiness for many threads: each event is handed to exactly one of them.
 
-A connection is armed for one event. The thread that gets it owns the connection until it arms it again, so that no lock
-guards a connection. Listeners and pipes stay armed (*level*): whoever is free takes the event.
+A connection is armed for one event. The thread that gets it owns the connection until it arms it again, so
+that no lock guards a connection. Listeners and pipes stay armed (*level*): whoever is free takes the event.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ WRITE = 4
 
 
 class Poller(Protocol):
-    """What the engine needs of a readiness interface."""
+    """What the engine needs of a readiness interface.
+
+    Attributes:
+        stays_armed: A descriptor must be forgotten before it is closed: while a forked child has a copy of
+            it, closing alone would leave it armed.
+    """
+
+    stays_armed: bool
 
     def arm(self, fd: int, want: int) -> None:
-        """Report ``fd`` once, when ``want`` (READ or WRITE) is possible. The first time for this descriptor."""
+        """Report ``fd`` once, when ``want`` (READ or WRITE) is possible. For a new descriptor."""
 
     def rearm(self, fd: int, want: int) -> None:
         """Report ``fd`` once more."""
@@ -42,9 +49,14 @@ class Poller(Protocol):
 class EpollPoller:
     """Linux."""
 
+    stays_armed = False
+
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._once = {READ: select.EPOLLIN | select.EPOLLONESHOT, WRITE: select.EPOLLOUT | select.EPOLLONESHOT}
+        self._once = {
+            READ: select.EPOLLIN | select.EPOLLONESHOT,
+            WRITE: select.EPOLLOUT | select.EPOLLONESHOT,
+        }
         # One connection must not wake every worker that shares the listener.
         self._level = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
@@ -70,8 +82,32 @@ class EpollPoller:
         self._epoll.close()
 
 
+class OwnEpollPoller(EpollPoller):
+    """Linux with one thread: nobody else takes its events, so a connection stays armed at no cost."""
+
+    stays_armed = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._once = {READ: select.EPOLLIN, WRITE: select.EPOLLOUT}
+        self._writers: set[int] = set()
+
+    def arm(self, fd: int, want: int) -> None:
+        self._writers.discard(fd)
+        super().arm(fd, want)
+        if want == WRITE:
+            self._writers.add(fd)
+
+    def rearm(self, fd: int, want: int) -> None:
+        if (fd in self._writers) is not (want == WRITE):
+            (self._writers.add if want == WRITE else self._writers.discard)(fd)
+            super().rearm(fd, want)
+
+
 class KqueuePoller:
     """The BSDs and macOS."""
+
+    stays_armed = False
 
     def __init__(self) -> None:
         self._kqueue = select.kqueue()  # type: ignore[attr-defined, unused-ignore]  # not on Linux
@@ -104,7 +140,9 @@ class KqueuePoller:
 
 
 class PollPoller:
-    """``poll(2)``, for whatever has neither. One thread waits at a time, and a pipe tells it of new descriptors."""
+    """``poll(2)``, for whatever has neither. One thread waits at a time; a pipe tells it of changes."""
+
+    stays_armed = False
 
     def __init__(self) -> None:
         import os
@@ -154,7 +192,7 @@ class PollPoller:
             return self._claim(poll.poll(None if timeout < 0 else timeout * 1000), limit)
 
     def _claim(self, found: list[tuple[int, int]], limit: int) -> list[int]:
-        ready = []
+        ready: list[int] = []
         with self._lock:
             for fd, _ in found:
                 if fd == self._reader:
@@ -171,10 +209,10 @@ class PollPoller:
         self._close(self._writer)
 
 
-def new_poller() -> Poller:
-    """The best that this system has."""
+def new_poller(*, shared: bool = True) -> Poller:
+    """The best that this system has, for several threads or (not ``shared``) for one."""
     if hasattr(select, "epoll"):
-        return EpollPoller()
+        return EpollPoller() if shared else OwnEpollPoller()
     if hasattr(select, "kqueue"):
         return KqueuePoller()
     return PollPoller()

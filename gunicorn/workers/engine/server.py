@@ -1,8 +1,9 @@
 """The work that all threads of a worker share: accept, claim, read, answer, park.
 
-A connection is either *claimed* by one thread or *parked*: in ``parked`` with a deadline, and armed in the poller. ``parked.pop``
-is the claim; it is atomic, so an event and a deadline that meet never both win. Nothing that waits for a client's bytes
-between requests (a head in pieces, a TLS handshake, an idle or a closing connection) holds a thread.
+A connection is either *claimed* by one thread or *parked*: in ``parked`` with a deadline, and armed in
+the poller. ``parked.pop`` is the claim; it is atomic, so an event and a deadline that meet never both win.
+Nothing that waits for a client's bytes between requests (a head in pieces, a TLS handshake, an idle or a
+closing connection) holds a thread.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.errors import ProtocolError
 from gunicorn.http.connection import ServerConnection
-from gunicorn.http.events import NEED_DATA, Data, EndOfMessage, Request
-from gunicorn.http.policy import Policy
+from gunicorn.http.events import NEED_DATA, Request
 from gunicorn.process.slots import CONNECTIONS
 from gunicorn.workers.engine.exchange import Exchanges
 from gunicorn.workers.engine.link import Link, Phase, TlsLink, peer_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from gunicorn.http.events import Event
+    from gunicorn.http.policy import Policy
     from gunicorn.process.listeners import Listener
     from gunicorn.workers.base import Worker
 
@@ -48,6 +48,7 @@ class Engine:
 
     Args:
         worker: Gives listeners, configuration, log, slot and application.
+        policy: What is accepted.
         multithread: Whether several threads call ``dispatch``.
         tls: The context, when the listeners speak TLS.
         wake: Called from any thread when whoever calls ``reap`` should look at ``alarm`` or ``idle`` again.
@@ -60,6 +61,7 @@ class Engine:
     def __init__(
         self,
         worker: Worker,
+        policy: Policy,
         *,
         multithread: bool,
         tls: ssl.SSLContext | None = None,
@@ -68,10 +70,10 @@ class Engine:
         cfg = worker.cfg
         self.log = worker.log
         self.slot = worker.slot
-        self.policy = Policy.from_config(cfg)
-        self.exchanges = Exchanges(worker, multithread=multithread)
+        self.policy = policy
+        self.exchanges = Exchanges(worker, policy, multithread=multithread)
         self.tls = tls
-        self.poller = new_poller()
+        self.poller = new_poller(shared=multithread)
         self.poll = self.poller.poll
         self.links: dict[int, Link] = {}
         self.parked: dict[int, Link] = {}
@@ -79,6 +81,7 @@ class Engine:
         self.listeners: dict[int, Listener] = {}
         self.alarm = math.inf
         self.draining = False
+        self._closing = False
         self._wake = wake
         self._limit = cfg.worker_connections
         self._open = False
@@ -179,7 +182,7 @@ class Engine:
     def _new_link(self, sock: socket.socket, listener: Listener, address: Any) -> Link:
         peer = peer_of(address)
         http = ServerConnection(self.policy, peer, secure=self.tls is not None)
-        if self.draining:
+        if self._closing:
             http.announce_close()
         if self.tls is None:
             return Link(sock, listener, peer, http, **self._options)
@@ -218,7 +221,8 @@ class Engine:
             self._park(link, link.phase)
             return
         link.http.receive_data(data)
-        self._advance(link)
+        if link.phase is not Phase.BODY or self._skip_body(link):
+            self._advance(link)
 
     def _advance(self, link: Link) -> None:
         """Serve all requests that are complete, then park."""
@@ -230,9 +234,9 @@ class Engine:
                 self.exchanges.refuse(link, error)
                 self._linger(link)
                 return
-            kind = type(event)
-            if kind is Request:
-                going_on = self._serve(link, event)
+            if type(event) is Request:
+                if not self._serve(link, event):
+                    return
             elif event is NEED_DATA:
                 if link.pending():
                     self._read(link)
@@ -240,8 +244,7 @@ class Engine:
                     self._wait_for_more(link)
                 return
             else:
-                going_on = self._skip(link, event)
-            if not going_on:
+                self.close(link)
                 return
 
     def _serve(self, link: Link, request: Request) -> bool:
@@ -254,9 +257,9 @@ class Engine:
         http = link.http
         if complete and not http.must_close:
             if http.body_pending:
-                link.phase, link.deadline, link.budget = Phase.BODY, 0.0, self.policy.drain_limit
-            else:
-                self._next_cycle(link)
+                link.phase, link.deadline = Phase.BODY, 0.0
+                return self._skip_body(link)
+            self._next_cycle(link)
             return True
         if complete and not (request.keep_alive or http.body_pending or http.trailing_data):
             # The client has said that it sends nothing more: no reset can hit the answer.
@@ -265,29 +268,33 @@ class Engine:
             self._linger(link)
         return False
 
+    def _skip_body(self, link: Link) -> bool:
+        """Throw away what the application left unread of a body; whether to read on."""
+        try:
+            skipped = link.http.discard_body()
+        except ProtocolError as error:
+            self.log.debug("Bad rest of a body from %s: %s", link.peer.host, error)
+            self._linger(link)
+            return False
+        if skipped:
+            self._next_cycle(link)
+        elif link.http.must_close:
+            self._linger(link)
+        elif link.pending():
+            self._read(link)
+        else:
+            self._park(link, Phase.BODY)
+        return skipped
+
     def _next_cycle(self, link: Link) -> None:
         link.http.start_next_cycle()
         link.phase, link.deadline = Phase.IDLE, 0.0
-
-    def _skip(self, link: Link, event: Event) -> bool:
-        """Throw away a body that the application left unread; whether to read on."""
-        if isinstance(event, Data):
-            link.budget -= len(event.data)
-            if link.budget >= 0:
-                return True
-            self._linger(link)
-        elif isinstance(event, EndOfMessage):
-            self._next_cycle(link)
-            return True
-        else:
-            self.close(link)
-        return False
 
     # Parking
 
     def _wait_for_more(self, link: Link) -> None:
         phase = link.phase
-        if phase is not Phase.BODY and link.http.waiting_for_head:
+        if link.http.waiting_for_head:
             if phase is Phase.IDLE:
                 link.deadline = 0.0
             # From FRESH on the deadline goes on: it is for the whole head, from the accept.
@@ -320,7 +327,7 @@ class Engine:
     # Closing
 
     def _linger(self, link: Link) -> None:
-        """Close without a reset: our end now, the rest when the client has closed or has had its time (RFC 9112 9.6)."""
+        """Close without a reset: our end now, the rest when the client has closed or had its time."""
         link.half_close()
         link.phase, link.deadline, link.budget = Phase.LINGER, 0.0, _LINGER_BYTES
         self._discard(link)
@@ -340,6 +347,8 @@ class Engine:
         """Close a claimed connection."""
         if self.links.pop(link.fd, None) is None:
             return
+        if link.armed and self.poller.stays_armed:
+            self.poller.forget(link.fd)
         link.close()
         if self.slot is not None:
             self.slot.add(CONNECTIONS, -1)
@@ -372,13 +381,16 @@ class Engine:
         if link is None:
             return
         if link.deadline > now:
-            # Somebody served it since the look. An event may have come while it was not parked: arm it once more.
+            # Somebody served it since the look. An event may have come while it was not parked: arm it
+            # once more.
             self._park(link, link.phase)
             return
         self.poller.forget(fd)
         link.armed = False
         if link.phase is Phase.HEAD:
-            self.exchanges.refuse(link, ProtocolError(408, "header_timeout", "the request head did not arrive in time"))
+            self.exchanges.refuse(
+                link, ProtocolError(408, "header_timeout", "the request head did not arrive in time")
+            )
             self._linger(link)
         else:
             self.close(link)
@@ -390,6 +402,12 @@ class Engine:
         """Whether no connection is left, open or queued."""
         return not self.links and not self._queue_left
 
+    def announce_close(self) -> None:
+        """Have every answer from now on say ``Connection: close``. May be called by a signal handler."""
+        self._closing = True
+        for link in list(self.links.values()):
+            link.http.announce_close()
+
     def drain(self, deadline: float) -> None:
         """Serve what is here and what is queued, and nothing after it.
 
@@ -399,8 +417,7 @@ class Engine:
         self._drain_deadline = deadline
         self.draining = True
         self._close_listeners()
-        for link in list(self.links.values()):
-            link.http.announce_close()
+        self.announce_close()
         self._accept_queued()
         for link in list(self.parked.values()):
             link.deadline = self._drained_by(link.phase, link.deadline)
@@ -412,7 +429,7 @@ class Engine:
         return min(deadline, time.monotonic() + patience, self._drain_deadline)
 
     def _accept_queued(self) -> None:
-        """Take over the connections that the kernel has accepted for us: closing the listener would reset them."""
+        """Take over the connections that the kernel has queued: closing the listener would reset them."""
         with self._lock:
             for listener in self.listeners.values():
                 misses = 0

@@ -14,9 +14,11 @@ __all__ = ["new_context", "wrap"]
 
 
 def new_context(cfg: Any) -> ssl.SSLContext:
-    """The context that ``ssl_context`` returns; its default is made of certfile, keyfile, ca_certs, cert_reqs and ciphers.
+    """The context that ``ssl_context`` returns; its default is made of certfile, keyfile, ca_certs,
+    cert_reqs and ciphers.
 
-    Only http/1.1 is offered by ALPN (RFC 7301): a client must not be talked into a protocol that these workers do not speak.
+    Only http/1.1 is offered by ALPN (RFC 7301): a client must not be talked into a protocol that these
+    workers do not speak.
 
     Raises:
         ConfigError: a file or a value cannot be used.

@@ -1,7 +1,8 @@
 """One case of the corpus: bytes on a fresh connection, and what the standards say must become of them.
 
-Written from the text of RFC 9110 (semantics), RFC 9112 (HTTP/1.1), RFC 3986 (targets) and the PROXY protocol specification, and never from
-the parser under test. Where a standard leaves room, the verdict is ``EITHER``, or the choice that Gunicorn documents, and the note says so.
+Written from the text of RFC 9110 (semantics), RFC 9112 (HTTP/1.1), RFC 3986 (targets) and the PROXY protocol
+specification, and never from the parser under test. Where a standard leaves room, the verdict is ``EITHER``,
+or the choice that Gunicorn documents, and the note says so.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Case:
     Attributes:
         name: Unique; chapter and rule.
         data: All that the client sends on one connection.
-        verdict: ACCEPT: every request is answered by the app. REFUSE: the one after ``bodies`` is answered with ``status`` and the
-            connection closes. EITHER: one or the other, but always the same.
+        verdict: ACCEPT: every request is answered by the app. REFUSE: the one after ``bodies`` is answered
+            with ``status`` and the connection closes. EITHER: one or the other, but always the same.
         status: Allowed answers to a refused request.
         section: Where the rule stands.
         settings: Settings that differ from the defaults.

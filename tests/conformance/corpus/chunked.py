@@ -42,10 +42,22 @@ for title, body, content in (
 ):
     C.accept(title, chunks(body), GRAMMAR, content)
     C.accept(f"{title}, and another request", chunks(body) + request(), GRAMMAR, content, b"")
-C.accept("seventeen digits of mostly zeros", sized(b"0" * 16 + b"5"), GRAMMAR, b"hello", note="1*HEXDIG: the value fits, however it is written")
+C.accept(
+    "seventeen digits of mostly zeros",
+    sized(b"0" * 16 + b"5"),
+    GRAMMAR,
+    b"hello",
+    note="1*HEXDIG: the value fits, however it is written",
+)
 C.either("hundred zeros", sized(b"0" * 100 + b"5"), GRAMMAR, 400, 413, bodies=(b"hello",))
 C.accept("two chunked requests", chunks(b"1\r\na\r\n0\r\n\r\n") * 2, GRAMMAR, b"a", b"a")
-C.accept("empty line behind the end", chunks(b"1\r\na\r\n0\r\n\r\n") + b"\r\n" + request(), "RFC 9112 2.2", b"a", b"")
+C.accept(
+    "empty line behind the end",
+    chunks(b"1\r\na\r\n0\r\n\r\n") + b"\r\n" + request(),
+    "RFC 9112 2.2",
+    b"a",
+    b"",
+)
 
 for title, extension in {
     "name": b";a",
@@ -67,7 +79,7 @@ for title, extension in {
     "quoted zero size": b';a="0"',
     "blank before the semicolon": b" ;a",
     "blank behind the semicolon": b"; a",
-    "blanks around everything": b" ; a = b ; c = \"d\"",
+    "blanks around everything": b' ; a = b ; c = "d"',
     "tabs around everything": b"\t;\ta\t=\tb",
     "many blanks": b"   ;   a",
     "every token character": b";!#$%&'*+-.^_`|~09azAZ=!#$%&'*+-.^_`|~09azAZ",
@@ -76,7 +88,13 @@ for title, extension in {
     "long": b";a=" + b"b" * 100,
 }.items():
     C.accept(f"extension, {title}", sized(b"5" + extension) + request(), EXTENSION, b"hello", b"")
-    C.accept(f"extension of the last chunk, {title}", chunks(b"5\r\nhello\r\n0" + extension + b"\r\n\r\n") + request(), EXTENSION, b"hello", b"")
+    C.accept(
+        f"extension of the last chunk, {title}",
+        chunks(b"5\r\nhello\r\n0" + extension + b"\r\n\r\n") + request(),
+        EXTENSION,
+        b"hello",
+        b"",
+    )
 
 for title, extension in {
     "semicolon only": b";",
@@ -181,7 +199,17 @@ for title, size in {
     "zeros behind": b"5" + b"0" * 30,
     "wraps to zero": b"1" + b"0" * 32,
 }.items():
-    C.refuse(f"huge size, {title}", sized(size) + HIDDEN, GRAMMAR, SILENCE, 400, 408, 413, in_body=True, note="no overflow")
+    C.refuse(
+        f"huge size, {title}",
+        sized(size) + HIDDEN,
+        GRAMMAR,
+        SILENCE,
+        400,
+        408,
+        413,
+        in_body=True,
+        note="no overflow",
+    )
 
 for title, body in {
     "bare LF behind the size": b"5\nhello\r\n0\r\n\r\n",

@@ -55,20 +55,66 @@ for title, values in {
     C.accept(f"closes, {title}", asking(*values), PERSISTENCE, closes=True, seen={"keep_alive": False})
     C.accept(f"closes before the next, {title}", asking(*values) + NEXT, "RFC 9112 9.6", closes=True)
 C.accept("1.0 closes", asking(version=b"HTTP/1.0") + NEXT, PERSISTENCE, closes=True)
-C.accept("1.0 closes with another option", asking(b"foo", version=b"HTTP/1.0") + NEXT, PERSISTENCE, closes=True)
+C.accept(
+    "1.0 closes with another option", asking(b"foo", version=b"HTTP/1.0") + NEXT, PERSISTENCE, closes=True
+)
 C.accept("1.0 closes with close", asking(b"close", version=b"HTTP/1.0") + NEXT, PERSISTENCE, closes=True)
-C.accept("1.0 closes with both", asking(b"keep-alive, close", version=b"HTTP/1.0") + NEXT, PERSISTENCE, closes=True)
-C.either("1.0 with keep-alive", asking(b"keep-alive", version=b"HTTP/1.0") + NEXT, PERSISTENCE, bodies=(b"", b""), note="may stay open")
+C.accept(
+    "1.0 closes with both", asking(b"keep-alive, close", version=b"HTTP/1.0") + NEXT, PERSISTENCE, closes=True
+)
+C.either(
+    "1.0 with keep-alive",
+    asking(b"keep-alive", version=b"HTTP/1.0") + NEXT,
+    PERSISTENCE,
+    bodies=(b"", b""),
+    note="may stay open",
+)
 C.accept("1.0 with keep-alive alone", asking(b"keep-alive", version=b"HTTP/1.0"), PERSISTENCE)
-C.accept("1.0 with keep-alive field only", request(b"Keep-Alive: timeout=5", version=b"HTTP/1.0") + NEXT, PERSISTENCE, closes=True)
+C.accept(
+    "1.0 with keep-alive field only",
+    request(b"Keep-Alive: timeout=5", version=b"HTTP/1.0") + NEXT,
+    PERSISTENCE,
+    closes=True,
+)
 C.accept("1.2 stays open", request(version=b"HTTP/1.2") + NEXT, PERSISTENCE, b"", b"", closes=False)
-C.accept("Keep-Alive field means nothing", request(b"Keep-Alive: timeout=5, max=0") + NEXT, PERSISTENCE, b"", b"")
-C.accept("Proxy-Connection means nothing", request(b"Proxy-Connection: close") + NEXT, PERSISTENCE, b"", b"", closes=False)
-C.accept("Proxy-Connection means nothing in 1.0", request(b"Proxy-Connection: keep-alive", version=b"HTTP/1.0") + NEXT, PERSISTENCE, closes=True)
-C.accept("close behind content", post(b"Content-Length: 2", b"Connection: close", body=b"ab") + NEXT, PERSISTENCE, b"ab", closes=True)
-C.accept("close behind chunks", post(b"Transfer-Encoding: chunked", b"Connection: close", body=b"0\r\n\r\n") + NEXT, PERSISTENCE, closes=True)
+C.accept(
+    "Keep-Alive field means nothing", request(b"Keep-Alive: timeout=5, max=0") + NEXT, PERSISTENCE, b"", b""
+)
+C.accept(
+    "Proxy-Connection means nothing",
+    request(b"Proxy-Connection: close") + NEXT,
+    PERSISTENCE,
+    b"",
+    b"",
+    closes=False,
+)
+C.accept(
+    "Proxy-Connection means nothing in 1.0",
+    request(b"Proxy-Connection: keep-alive", version=b"HTTP/1.0") + NEXT,
+    PERSISTENCE,
+    closes=True,
+)
+C.accept(
+    "close behind content",
+    post(b"Content-Length: 2", b"Connection: close", body=b"ab") + NEXT,
+    PERSISTENCE,
+    b"ab",
+    closes=True,
+)
+C.accept(
+    "close behind chunks",
+    post(b"Transfer-Encoding: chunked", b"Connection: close", body=b"0\r\n\r\n") + NEXT,
+    PERSISTENCE,
+    closes=True,
+)
 C.accept("rubbish behind close", asking(b"close") + b"\x00\x01rubbish", "RFC 9112 9.6", closes=True)
-C.accept("HEAD and close", request(b"Connection: close", method=b"HEAD"), PERSISTENCE, closes=True, heads=frozenset({0}))
+C.accept(
+    "HEAD and close",
+    request(b"Connection: close", method=b"HEAD"),
+    PERSISTENCE,
+    closes=True,
+    heads=frozenset({0}),
+)
 C.accept("second one closes", request() + asking(b"close") + NEXT, PERSISTENCE, b"", b"", closes=True)
 for value in (b"cl ose", b'"close"', b"close;q=1", b"/", b"a b"):
     C.either(f"no option, {value.decode()}", asking(value), OPTIONS)
@@ -83,7 +129,18 @@ for title, fields in {
     "empty": (b"Connection: Upgrade", b"Upgrade:"),
 }.items():
     C.accept(f"upgrade ignored, {title}", request(*fields) + NEXT, UPGRADE, b"", b"")
-C.accept("upgrade with content", post(b"Connection: Upgrade", b"Upgrade: foo", b"Content-Length: 2", body=b"ab") + NEXT, UPGRADE, b"ab", b"")
-C.accept("upgrade in 1.0", request(b"Connection: Upgrade", b"Upgrade: foo", version=b"HTTP/1.0"), UPGRADE, seen={"upgrade": None})
+C.accept(
+    "upgrade with content",
+    post(b"Connection: Upgrade", b"Upgrade: foo", b"Content-Length: 2", body=b"ab") + NEXT,
+    UPGRADE,
+    b"ab",
+    b"",
+)
+C.accept(
+    "upgrade in 1.0",
+    request(b"Connection: Upgrade", b"Upgrade: foo", version=b"HTTP/1.0"),
+    UPGRADE,
+    seen={"upgrade": None},
+)
 
 CASES = C.cases

@@ -25,24 +25,72 @@ C.accept("ten with a zero first", sized(b"010", b"1234567890"), GRAMMAR, b"12345
 C.accept("blanks around", post(b"Content-Length: \t 5 \t ", body=b"hello"), "RFC 9110 5.5", b"hello")
 C.accept("no blank", post(b"Content-Length:5", body=b"hello"), "RFC 9110 5.5", b"hello")
 C.accept("odd case", post(b"cOnTeNt-LeNgTh: 5", body=b"hello"), "RFC 9110 5.1", b"hello")
-C.accept("with GET", request(b"Content-Length: 5", body=b"hello") + request(), "RFC 9110 9.3.1", b"hello", b"")
-C.accept("with DELETE", request(b"Content-Length: 5", method=b"DELETE", body=b"hello"), "RFC 9110 9.3.5", b"hello")
-C.accept("with OPTIONS", request(b"Content-Length: 5", method=b"OPTIONS", body=b"hello"), "RFC 9110 9.3.7", b"hello")
 C.accept(
-    "with HEAD", request(b"Content-Length: 5", method=b"HEAD", body=b"hello") + request(), FRAMING, b"hello", b"", heads=frozenset({0})
+    "with GET", request(b"Content-Length: 5", body=b"hello") + request(), "RFC 9110 9.3.1", b"hello", b""
 )
-C.accept("with an unknown method", request(b"Content-Length: 5", method=b"FOO", body=b"hello") + request(), FRAMING, b"hello", b"")
-C.accept("with HTTP/1.0", request(b"Content-Length: 5", method=b"POST", version=b"HTTP/1.0", body=b"hello"), FRAMING, b"hello")
+C.accept(
+    "with DELETE", request(b"Content-Length: 5", method=b"DELETE", body=b"hello"), "RFC 9110 9.3.5", b"hello"
+)
+C.accept(
+    "with OPTIONS",
+    request(b"Content-Length: 5", method=b"OPTIONS", body=b"hello"),
+    "RFC 9110 9.3.7",
+    b"hello",
+)
+C.accept(
+    "with HEAD",
+    request(b"Content-Length: 5", method=b"HEAD", body=b"hello") + request(),
+    FRAMING,
+    b"hello",
+    b"",
+    heads=frozenset({0}),
+)
+C.accept(
+    "with an unknown method",
+    request(b"Content-Length: 5", method=b"FOO", body=b"hello") + request(),
+    FRAMING,
+    b"hello",
+    b"",
+)
+C.accept(
+    "with HTTP/1.0",
+    request(b"Content-Length: 5", method=b"POST", version=b"HTTP/1.0", body=b"hello"),
+    FRAMING,
+    b"hello",
+)
 C.accept("every byte", sized(b"256", bytes(range(256))), FRAMING, bytes(range(256)))
 C.accept("content looks like a request", sized(b"%d" % len(HIDDEN), HIDDEN), FRAMING, HIDDEN)
 C.accept("content looks like chunks", sized(b"10", b"5\r\nhello\r\n"), FRAMING, b"5\r\nhello\r\n")
 C.accept("content ends with an empty line", sized(b"4", b"\r\n\r\n") + request(), FRAMING, b"\r\n\r\n", b"")
-C.accept("empty line behind the content", sized(b"5", b"hello\r\n") + request(), "RFC 9112 2.2", b"hello", b"")
-C.accept("POST without length", post() + request(), FRAMING, b"", b"", note="no framing means no content; 411 is a MAY of RFC 9112 6.3")
+C.accept(
+    "empty line behind the content", sized(b"5", b"hello\r\n") + request(), "RFC 9112 2.2", b"hello", b""
+)
+C.accept(
+    "POST without length",
+    post() + request(),
+    FRAMING,
+    b"",
+    b"",
+    note="no framing means no content; 411 is a MAY of RFC 9112 6.3",
+)
 C.accept("PUT without length", request(method=b"PUT") + request(), FRAMING, b"", b"")
 C.accept("large", sized(b"100000", b"x" * 100000) + request(), FRAMING, b"x" * 100000, b"")
-C.accept("near names are others", request(b"Content-Lengths: 5", b"X-Content-Length: 5") + request(), GRAMMAR, b"", b"")
-C.refuse("less than sent", sized(b"4", b"hello") + request(), FRAMING, 400, 501, bodies=(b"hell",), note="'oGET' is a method of small letters")
+C.accept(
+    "near names are others",
+    request(b"Content-Lengths: 5", b"X-Content-Length: 5") + request(),
+    GRAMMAR,
+    b"",
+    b"",
+)
+C.refuse(
+    "less than sent",
+    sized(b"4", b"hello") + request(),
+    FRAMING,
+    400,
+    501,
+    bodies=(b"hell",),
+    note="'oGET' is a method of small letters",
+)
 
 for title, value in {
     "plus": b"+5",
@@ -107,7 +155,11 @@ C.refuse("twice, different", post(b"Content-Length: 5", b"Content-Length: 6", bo
 C.refuse("twice, zero first", post(b"Content-Length: 0", b"Content-Length: 44", body=b"hello"), FRAMING)
 C.refuse("twice in different case", post(b"Content-Length: 5", b"CONTENT-LENGTH: 5", body=b"hello"), FRAMING)
 C.refuse("twice, one empty", post(b"Content-Length: 5", b"Content-Length:", body=b"hello"), FRAMING)
-C.refuse("twice, one written with a zero", post(b"Content-Length: 5", b"Content-Length: 05", body=b"hello"), FRAMING)
+C.refuse(
+    "twice, one written with a zero",
+    post(b"Content-Length: 5", b"Content-Length: 05", body=b"hello"),
+    FRAMING,
+)
 C.refuse("twice far apart", post(b"Content-Length: 5", b"X: y", b"Content-Length: 0", body=b"hello"), FRAMING)
 C.refuse("GET with a bad length", request(b"Content-Length: -1"), FRAMING)
 C.refuse("HTTP/1.0 with a bad length", request(b"Content-Length: a", version=b"HTTP/1.0"), FRAMING)
@@ -122,7 +174,17 @@ for title, value in {
     "forty digits": b"9" * 40,
     "five thousand digits": b"9" * 5000,
 }.items():
-    C.refuse(f"huge, {title}", sized(value) + HIDDEN, GRAMMAR, SILENCE, 400, 408, 413, in_body=True, note="no overflow")
+    C.refuse(
+        f"huge, {title}",
+        sized(value) + HIDDEN,
+        GRAMMAR,
+        SILENCE,
+        400,
+        408,
+        413,
+        in_body=True,
+        note="no overflow",
+    )
 C.either("seven thousand zeros", sized(b"0" * 7000 + b"5"), GRAMMAR, bodies=(b"hello",))
 
 C.truncated("one byte short", sized(b"5", b"hell"), "RFC 9112 8", in_body=True)
@@ -130,7 +192,9 @@ C.truncated("no content", sized(b"5", b""), "RFC 9112 8", in_body=True)
 C.truncated("swallows the next request", sized(b"1000", b"hello" + HIDDEN), "RFC 9112 8", in_body=True)
 C.truncated("large and short", sized(b"100000", b"x" * 99999), "RFC 9112 8", in_body=True)
 C.truncated("GET and short", request(b"Content-Length: 5", body=b"h"), "RFC 9112 8", in_body=True)
-C.truncated("second one is short", sized(b"5") + sized(b"5", b"h"), "RFC 9112 8", bodies=(b"hello",), in_body=True)
+C.truncated(
+    "second one is short", sized(b"5") + sized(b"5", b"h"), "RFC 9112 8", bodies=(b"hello",), in_body=True
+)
 
 for title, fields in {
     "length first": (b"Content-Length: 5", b"Transfer-Encoding: chunked"),
@@ -146,9 +210,18 @@ for title, fields in {
     "bad length": (b"Transfer-Encoding: chunked", b"Content-Length: x"),
     "huge length": (b"Transfer-Encoding: chunked", b"Content-Length: " + b"9" * 30),
 }.items():
-    C.refuse(f"with transfer-encoding, {title}", post(*fields, body=b"0\r\n\r\n" + HIDDEN), "RFC 9112 6.1", 400, 501)
+    C.refuse(
+        f"with transfer-encoding, {title}",
+        post(*fields, body=b"0\r\n\r\n" + HIDDEN),
+        "RFC 9112 6.1",
+        400,
+        413,
+        501,
+    )
 C.refuse(
-    "with transfer-encoding, GET", request(b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n" + HIDDEN), "RFC 9112 6.1"
+    "with transfer-encoding, GET",
+    request(b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n" + HIDDEN),
+    "RFC 9112 6.1",
 )
 
 CASES = C.cases

@@ -97,8 +97,12 @@ for title, line in {
 }.items():
     F.refuse(f"something before the colon of {title}", post(line, body=b"0\r\n\r\n"), LINE)
 
-F.accept("blank before the colon stripped", request(b"X : v"), "behaviour E1", settings=SPACES, has=((b"x", b"v"),))
-F.accept("tab before the colon stripped", request(b"X\t : v"), "behaviour E1", settings=SPACES, has=((b"x", b"v"),))
+F.accept(
+    "blank before the colon stripped", request(b"X : v"), "behaviour E1", settings=SPACES, has=((b"x", b"v"),)
+)
+F.accept(
+    "tab before the colon stripped", request(b"X\t : v"), "behaviour E1", settings=SPACES, has=((b"x", b"v"),)
+)
 F.accept(
     "content-length stripped counts",
     post(b"Content-Length : 5", body=b"hello") + request(),
@@ -211,9 +215,23 @@ F.refuse("blank before the first of two", b"GET / HTTP/1.1\r\n X: y\r\nHost: a.e
 F.refuse("tab before the first field", b"GET / HTTP/1.1\r\n\tX: y\r\nHost: a.example\r\n\r\n", EOL)
 
 F.accept("fold permitted", request(b"X: a\r\n b"), "behaviour E1", settings=FOLDING, has=((b"x", b"a b"),))
-F.accept("fold permitted, tab", request(b"X: a\r\n\tb"), "behaviour E1", settings=FOLDING, has=((b"x", b"a b"),))
-F.accept("fold permitted, many blanks", request(b"X: a\r\n \t b"), "behaviour E1", settings=FOLDING, has=((b"x", b"a b"),))
-F.accept("fold permitted, twice", request(b"X: a\r\n b\r\n c", b"Y: d"), "behaviour E1", settings=FOLDING, has=((b"x", b"a b c"), (b"y", b"d")))
+F.accept(
+    "fold permitted, tab", request(b"X: a\r\n\tb"), "behaviour E1", settings=FOLDING, has=((b"x", b"a b"),)
+)
+F.accept(
+    "fold permitted, many blanks",
+    request(b"X: a\r\n \t b"),
+    "behaviour E1",
+    settings=FOLDING,
+    has=((b"x", b"a b"),),
+)
+F.accept(
+    "fold permitted, twice",
+    request(b"X: a\r\n b\r\n c", b"Y: d"),
+    "behaviour E1",
+    settings=FOLDING,
+    has=((b"x", b"a b c"), (b"y", b"d")),
+)
 F.accept(
     "fold permitted, looks like a field",
     request(b"X: a\r\n Transfer-Encoding: chunked"),
@@ -230,21 +248,57 @@ F.accept(
     b"",
     settings=FOLDING,
 )
-F.either("fold permitted, blank before the first field", b"GET / HTTP/1.1\r\n X: y\r\nHost: a.example\r\n\r\n", EOL, settings=FOLDING, lacks=(b"x",))
+F.either(
+    "fold permitted, blank before the first field",
+    b"GET / HTTP/1.1\r\n X: y\r\nHost: a.example\r\n\r\n",
+    EOL,
+    settings=FOLDING,
+    lacks=(b"x",),
+)
 F.refuse("fold permitted, NUL in the fold", request(b"X: a\r\n \x00b"), VALUE, settings=FOLDING)
 F.refuse("fold permitted, bare LF before the fold", request(b"X: a\n b"), EOL, settings=FOLDING)
 F.refuse("fold permitted, bare CR before the fold", request(b"X: a\r b"), EOL, settings=FOLDING)
 F.refuse("fold permitted, folded name", request(b"X\r\n : a"), NAME, settings=FOLDING)
-F.refuse("fold permitted, content-length list", post(b"Content-Length: 5\r\n 5", body=b"hello"), "RFC 9110 8.6", settings=FOLDING)
+F.refuse(
+    "fold permitted, content-length list",
+    post(b"Content-Length: 5\r\n 5", body=b"hello"),
+    "RFC 9110 8.6",
+    settings=FOLDING,
+)
 
-F.accept("repeated list field", request(b"Accept: a/b", b"Accept: c/d"), "RFC 9110 5.3", has=((b"accept", b"a/b"), (b"accept", b"c/d")))
-F.accept("repeated unknown field", request(b"X: 1", b"x: 2"), "RFC 9110 5.3", has=((b"x", b"1"), (b"x", b"2")))
+F.accept(
+    "repeated list field",
+    request(b"Accept: a/b", b"Accept: c/d"),
+    "RFC 9110 5.3",
+    has=((b"accept", b"a/b"), (b"accept", b"c/d")),
+)
+F.accept(
+    "repeated unknown field", request(b"X: 1", b"x: 2"), "RFC 9110 5.3", has=((b"x", b"1"), (b"x", b"2"))
+)
 F.accept("repeated cookie", request(b"Cookie: a=b", b"Cookie: c=d"), "RFC 6265 5.4")
 F.accept("one hundred fields", request(*(b"X-%d: y" % number for number in range(99))), "behaviour E1")
-F.refuse("two content types", post(b"Content-Type: a/b", b"Content-Type: c/d", b"Content-Length: 0"), "behaviour E1")
-F.refuse("the same content type twice", post(b"Content-Type: a/b", b"Content-Type: a/b", b"Content-Length: 0"), "behaviour E1")
-F.accept("odd content type", post(b"Content-Type: ;;;", b"Content-Length: 0"), VALUE, has=((b"content-type", b";;;"),))
-F.accept("unknown content coding", post(b"Content-Encoding: foo", b"Content-Length: 1", body=b"x"), "RFC 9110 8.4", b"x")
+F.refuse(
+    "two content types",
+    post(b"Content-Type: a/b", b"Content-Type: c/d", b"Content-Length: 0"),
+    "behaviour E1",
+)
+F.refuse(
+    "the same content type twice",
+    post(b"Content-Type: a/b", b"Content-Type: a/b", b"Content-Length: 0"),
+    "behaviour E1",
+)
+F.accept(
+    "odd content type",
+    post(b"Content-Type: ;;;", b"Content-Length: 0"),
+    VALUE,
+    has=((b"content-type", b";;;"),),
+)
+F.accept(
+    "unknown content coding",
+    post(b"Content-Encoding: foo", b"Content-Length: 1", body=b"x"),
+    "RFC 9110 8.4",
+    b"x",
+)
 F.accept(
     "browser",
     request(
@@ -255,7 +309,7 @@ F.accept(
         b'Sec-CH-UA: "Chromium";v="128", "Not;A=Brand";v="24"',
         b"Sec-Fetch-Site: none",
         b"DNT: 1",
-        b"Cookie: a=b; c=\"d\"; e=f=g",
+        b'Cookie: a=b; c="d"; e=f=g',
         b"If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
         b'If-None-Match: W/"a", "b"',
         b"Range: bytes=0-1,-5",

@@ -54,15 +54,24 @@ for title, value in {
     "long": b"a" * 60 + b"." + b"b" * 60 + b".example",
 }.items():
     H.accept(title, request(host=value), GRAMMAR, has=((b"host", value),))
-H.accept("empty", request(host=b""), PRESENCE, note="sent for targets without an authority; 3.3 also lets a server refuse")
+H.accept(
+    "empty",
+    request(host=b""),
+    PRESENCE,
+    note="sent for targets without an authority; 3.3 also lets a server refuse",
+)
 H.accept("blank around", request(host=b"  a.example \t"), "RFC 9110 5.5", has=((b"host", b"a.example"),))
-H.accept("no blank", b"GET / HTTP/1.1\r\nHost:a.example\r\n\r\n", "RFC 9110 5.5", has=((b"host", b"a.example"),))
+H.accept(
+    "no blank", b"GET / HTTP/1.1\r\nHost:a.example\r\n\r\n", "RFC 9110 5.5", has=((b"host", b"a.example"),)
+)
 H.accept("last", b"GET / HTTP/1.1\r\nX: y\r\nHost: a.example\r\n\r\n", PRESENCE)
 H.accept("in HTTP/1.0", request(version=b"HTTP/1.0"), PRESENCE)
 H.accept("empty in HTTP/1.0", request(version=b"HTTP/1.0", host=b""), PRESENCE)
 H.either("comma", request(host=b"a.example,b.example"), GRAMMAR, note="a comma is a sub-delim of reg-name")
 H.either("port only", request(host=b":80"), GRAMMAR, note="uri-host may be empty")
-H.either("port too big", request(host=b"a.example:99999"), "RFC 3986 3.2.3", note="port is any number of digits")
+H.either(
+    "port too big", request(host=b"a.example:99999"), "RFC 3986 3.2.3", note="port is any number of digits"
+)
 H.either("ipv6 zone", request(host=b"[fe80::1%25eth0]"), "RFC 6874", note="not in RFC 3986's grammar")
 
 for title, value in {
@@ -133,7 +142,12 @@ for title, value in {
     "line injection": b"a.example\rX: y",
 }.items():
     H.refuse(f"invalid, {title}", request(host=value), PRESENCE)
-for title, value in {"path": b"a/b", "blank": b"a b", "utf-8": b"\xc3\xbc.example", "port": b"a.example:x"}.items():
+for title, value in {
+    "path": b"a/b",
+    "blank": b"a b",
+    "utf-8": b"\xc3\xbc.example",
+    "port": b"a.example:x",
+}.items():
     H.refuse(f"invalid in HTTP/1.0, {title}", request(host=value, version=b"HTTP/1.0"), PRESENCE)
 
 CASES = H.cases

@@ -12,8 +12,9 @@ UNUSUAL = {"permit_unconventional_http_method": True}
 REST = b"Host: a.example\r\n\r\n"
 
 for method in (
-    b"GET HEAD POST PUT DELETE OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK M-SEARCH NOTIFY SUBSCRIBE "
-    b"REPORT VERSION-CONTROL BASELINE-CONTROL UPDATEREDIRECTREF PURGE QUERY ACL BIND LINK PRI FOO A1B X.Y A_B A-B !$%&'*+-.^_`|~ "
+    b"GET HEAD POST PUT DELETE OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK M-SEARCH "
+    b"NOTIFY SUBSCRIBE REPORT VERSION-CONTROL BASELINE-CONTROL UPDATEREDIRECTREF "
+    b"PURGE QUERY ACL BIND LINK PRI FOO A1B X.Y A_B A-B !$%&'*+-.^_`|~ "
     b"123 ABCDEFGHIJKLMNOPQRST"
 ).split():
     R.accept(
@@ -124,9 +125,19 @@ R.refuse("binary rubbish", bytes(range(256)) + b"\r\n\r\n", LINE)
 R.refuse("http/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", LINE, 400, 505)
 
 R.accept("one empty line first", b"\r\n" + request(), EOL)
-R.either("two empty lines first", b"\r\n\r\n" + request(), EOL, note="SHOULD ignore at least one; Gunicorn ignores exactly one")
+R.either(
+    "two empty lines first",
+    b"\r\n\r\n" + request(),
+    EOL,
+    note="SHOULD ignore at least one; Gunicorn ignores exactly one",
+)
 R.either("three empty lines first", b"\r\n\r\n\r\n" + request(), EOL)
-R.refuse("bare LF first", b"\n" + request(), "behaviour E1", note="RFC 9112 2.2 MAY take a bare LF; Gunicorn does not")
+R.refuse(
+    "bare LF first",
+    b"\n" + request(),
+    "behaviour E1",
+    note="RFC 9112 2.2 MAY take a bare LF; Gunicorn does not",
+)
 R.refuse("blank line with a blank first", b" \r\n" + request(), LINE)
 R.refuse("CR CR LF first", b"\r\r\n" + request(), LINE)
 R.refuse("LF CR first", b"\n\r" + request(), LINE)

@@ -45,7 +45,12 @@ for name, target, path, query in (
     ("long path", b"/" + b"a" * 3000, b"/" + b"a" * 3000, b""),
     ("long query", b"/?" + b"a" * 3000, b"/", b"a" * 3000),
 ):
-    T.accept(f"origin, {name}", request(target=target), ORIGIN, seen={"target": target, "path": path, "query": query})
+    T.accept(
+        f"origin, {name}",
+        request(target=target),
+        ORIGIN,
+        seen={"target": target, "path": path, "query": query},
+    )
 
 for name, target in {
     "relative": b"a",
@@ -72,7 +77,12 @@ for name, target in {
     "empty fragment": b"/#",
     "two hashes": b"/a##b",
 }.items():
-    T.refuse(f"fragment, {name}", request(target=target), ORIGIN, note="a request target has no fragment (RFC 9110 7.1)")
+    T.refuse(
+        f"fragment, {name}",
+        request(target=target),
+        ORIGIN,
+        note="a request target has no fragment (RFC 9110 7.1)",
+    )
 
 for name, byte in {
     "NUL": b"\x00",
@@ -100,10 +110,22 @@ for name, byte in {
 
 for char in b'"<>\\^`{|}[]':
     text = bytes((char,))
-    T.either(f"not a URI character in the path {text!r}", request(target=b"/a" + text), ROOM, note="SHOULD be 400; browsers send some")
-    T.either(f"not a URI character in the query {text!r}", request(target=b"/?a" + text), ROOM, note="SHOULD be 400; browsers send most")
+    T.either(
+        f"not a URI character in the path {text!r}",
+        request(target=b"/a" + text),
+        ROOM,
+        note="SHOULD be 400; browsers send some",
+    )
+    T.either(
+        f"not a URI character in the query {text!r}",
+        request(target=b"/?a" + text),
+        ROOM,
+        note="SHOULD be 400; browsers send most",
+    )
 for target in (b"/%", b"/%4", b"/%zz", b"/%g0", b"/a%", b"/%%41", b"/%u0041", b"/?%", b"/?%zz", b"/?a=%4"):
-    T.either(f"percent rubbish {target.decode()}", request(target=target), "RFC 3986 2.1", note="SHOULD be 400")
+    T.either(
+        f"percent rubbish {target.decode()}", request(target=target), "RFC 3986 2.1", note="SHOULD be 400"
+    )
 
 HOST = b"b.example"
 for name, target, path, query in (
@@ -136,14 +158,31 @@ T.accept(
     note="the server MUST ignore the Host field and use the target's",
 )
 T.accept("absolute, empty host field", request(target=b"http://b.example/a", host=b""), ABSOLUTE)
-T.accept("absolute in HTTP/1.0", request(target=b"http://b.example/a", version=b"HTTP/1.0", host=None), ABSOLUTE)
-T.accept("absolute with POST", request(b"Content-Length: 2", method=b"POST", target=b"http://b.example/a", body=b"ab"), ABSOLUTE, b"ab")
+T.accept(
+    "absolute in HTTP/1.0", request(target=b"http://b.example/a", version=b"HTTP/1.0", host=None), ABSOLUTE
+)
+T.accept(
+    "absolute with POST",
+    request(b"Content-Length: 2", method=b"POST", target=b"http://b.example/a", body=b"ab"),
+    ABSOLUTE,
+    b"ab",
+)
 T.accept("absolute with OPTIONS", request(method=b"OPTIONS", target=b"http://b.example:8001"), ASTERISK)
 T.accept("absolute with a WebDAV method", request(method=b"PROPFIND", target=b"http://b.example/a"), ABSOLUTE)
 T.refuse("absolute without host field", request(target=b"http://b.example/a", host=None), "RFC 9112 3.2")
-T.refuse("absolute with two host fields", request(b"Host: b.example", target=b"http://b.example/a"), "RFC 9112 3.2")
-T.refuse("absolute with a bad host field", request(target=b"http://b.example/a", host=b"b example"), "RFC 9112 3.2")
-T.either("absolute, https over cleartext from a trusted peer", request(target=b"https://b.example/a"), "RFC 9110 7.4", 400, 421)
+T.refuse(
+    "absolute with two host fields", request(b"Host: b.example", target=b"http://b.example/a"), "RFC 9112 3.2"
+)
+T.refuse(
+    "absolute with a bad host field", request(target=b"http://b.example/a", host=b"b example"), "RFC 9112 3.2"
+)
+T.either(
+    "absolute, https over cleartext from a trusted peer",
+    request(target=b"https://b.example/a"),
+    "RFC 9110 7.4",
+    400,
+    421,
+)
 T.refuse(
     "absolute, https over cleartext from an untrusted peer",
     request(target=b"https://b.example/a"),
@@ -182,15 +221,29 @@ for name, target in {
     "brace in the host": b"http://{b}/",
 }.items():
     T.refuse(f"absolute, {name}", request(target=target), "RFC 9110 4.2")
-T.either("absolute, user information", request(target=b"http://u:p@b.example/"), "RFC 9110 4.2.4", note="SHOULD be an error")
+T.either(
+    "absolute, user information",
+    request(target=b"http://u:p@b.example/"),
+    "RFC 9110 4.2.4",
+    note="SHOULD be an error",
+)
 T.either("absolute, big port", request(target=b"http://b.example:99999/"), "RFC 3986 3.2.3")
 T.either("absolute, ftp", request(target=b"ftp://b.example/a"), ABSOLUTE, 400, 421)
 T.either("absolute, ws", request(target=b"ws://b.example/a"), ABSOLUTE, 400, 421)
 T.either("absolute, urn", request(target=b"urn:a:b"), ABSOLUTE, 400, 421)
 T.either("absolute, mailto", request(target=b"mailto:a@b.example"), ABSOLUTE, 400, 421)
 
-T.accept("asterisk with OPTIONS", request(method=b"OPTIONS", target=b"*"), ASTERISK, seen={"method": "OPTIONS", "target": b"*"})
-T.accept("asterisk with OPTIONS in HTTP/1.0", request(method=b"OPTIONS", target=b"*", version=b"HTTP/1.0"), ASTERISK)
+T.accept(
+    "asterisk with OPTIONS",
+    request(method=b"OPTIONS", target=b"*"),
+    ASTERISK,
+    seen={"method": "OPTIONS", "target": b"*"},
+)
+T.accept(
+    "asterisk with OPTIONS in HTTP/1.0",
+    request(method=b"OPTIONS", target=b"*", version=b"HTTP/1.0"),
+    ASTERISK,
+)
 T.accept("OPTIONS with a path", request(method=b"OPTIONS", target=b"/a"), ORIGIN)
 T.accept("asterisk in a path", request(target=b"/*"), ORIGIN, seen={"path": b"/*"})
 for method in (b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"PROPFIND", b"PRI"):
@@ -204,7 +257,9 @@ for name, target in {
     "ipv6": b"[::1]:443",
     "underscore": b"my_host:65535",
 }.items():
-    T.accept(f"authority, {name}", request(method=b"CONNECT", target=target, host=target), AUTHORITY, closes=True)
+    T.accept(
+        f"authority, {name}", request(method=b"CONNECT", target=target, host=target), AUTHORITY, closes=True
+    )
     T.refuse(f"authority with GET, {name}", request(target=target, host=target), AUTHORITY)
 for name, target in {
     "no port": b"b.example",
@@ -227,6 +282,10 @@ for name, target in {
 }.items():
     T.refuse(f"authority, {name}", request(method=b"CONNECT", target=target, host=b"b.example"), AUTHORITY)
 T.either("authority, empty host", request(method=b"CONNECT", target=b":80", host=b"b.example"), AUTHORITY)
-T.either("authority, port zero", request(method=b"CONNECT", target=b"b.example:0", host=b"b.example:0"), "RFC 9110 9.3.6")
+T.either(
+    "authority, port zero",
+    request(method=b"CONNECT", target=b"b.example:0", host=b"b.example:0"),
+    "RFC 9110 9.3.6",
+)
 
 CASES = T.cases

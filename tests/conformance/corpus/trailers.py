@@ -11,7 +11,11 @@ FORBIDDEN = "RFC 9110 6.5.1"
 
 def trailed(*lines: bytes, fields: tuple[bytes, ...] = ()) -> bytes:
     """A chunked POST with trailer lines."""
-    return post(b"Transfer-Encoding: chunked", *fields, body=b"1\r\na\r\n0\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n")
+    return post(
+        b"Transfer-Encoding: chunked",
+        *fields,
+        body=b"1\r\na\r\n0\r\n" + b"".join(line + b"\r\n" for line in lines) + b"\r\n",
+    )
 
 
 for title, line, pair in (
@@ -34,18 +38,58 @@ T.accept("announced", trailed(b"X-T: v", fields=(b"Trailer: X-T", b"TE: trailers
 T.accept("announced, another one sent", trailed(b"X-T: v", fields=(b"Trailer: X-U",)), "RFC 9110 6.6.2", b"a")
 T.accept("announced, none sent", trailed(fields=(b"Trailer: X-T",)), "RFC 9110 6.6.2", b"a")
 T.accept("announced without chunks", request(b"Trailer: X-T"), "RFC 9110 6.6.2")
-T.accept("behind an empty body", post(b"Transfer-Encoding: chunked", body=b"0\r\nX-T: v\r\n\r\n") + request(), SECTION, b"", b"")
-T.accept("behind an extension", post(b"Transfer-Encoding: chunked", body=b"0;a\r\nX-T: v\r\n\r\n") + request(), SECTION, b"", b"")
+T.accept(
+    "behind an empty body",
+    post(b"Transfer-Encoding: chunked", body=b"0\r\nX-T: v\r\n\r\n") + request(),
+    SECTION,
+    b"",
+    b"",
+)
+T.accept(
+    "behind an extension",
+    post(b"Transfer-Encoding: chunked", body=b"0;a\r\nX-T: v\r\n\r\n") + request(),
+    SECTION,
+    b"",
+    b"",
+)
 T.accept("does not become a field of the head", trailed(b"X-T: v"), "RFC 9110 6.5.1", b"a", lacks=(b"x-t",))
 
-for name in (b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Host: b.example", b"Trailer: X", b"Authorization: Basic YTpi", b"TE: trailers"):
-    T.refuse(f"forbidden, {name.decode()}", trailed(name), FORBIDDEN, in_body=True, note="the names are those of behaviour E1")
-    T.refuse(f"forbidden behind a good one, {name.decode()}", trailed(b"X-T: v", name), FORBIDDEN, in_body=True)
+for name in (
+    b"Content-Length: 5",
+    b"Transfer-Encoding: chunked",
+    b"Host: b.example",
+    b"Trailer: X",
+    b"Authorization: Basic YTpi",
+    b"TE: trailers",
+):
+    T.refuse(
+        f"forbidden, {name.decode()}",
+        trailed(name),
+        FORBIDDEN,
+        in_body=True,
+        note="the names are those of behaviour E1",
+    )
+    T.refuse(
+        f"forbidden behind a good one, {name.decode()}", trailed(b"X-T: v", name), FORBIDDEN, in_body=True
+    )
 T.refuse("forbidden in odd case", trailed(b"cONTENT-lENGTH: 0"), FORBIDDEN, in_body=True)
 T.refuse("forbidden in upper case", trailed(b"TRANSFER-ENCODING: chunked"), FORBIDDEN, in_body=True)
-for name in (b"Cookie: a=b", b"Content-Type: a/b", b"Content-Encoding: gzip", b"Cache-Control: no-cache", b"Range: bytes=0-1", b"Connection: close"):
+for name in (
+    b"Cookie: a=b",
+    b"Content-Type: a/b",
+    b"Content-Encoding: gzip",
+    b"Cache-Control: no-cache",
+    b"Range: bytes=0-1",
+    b"Connection: close",
+):
     T.either(f"not meant for trailers, {name.decode()}", trailed(name), FORBIDDEN, bodies=(b"a",))
-for name in (b"Expect: 100-continue", b"Content-Range: bytes 0-1/2", b"Max-Forwards: 1", b"Proxy-Authorization: Basic YTpi", b"Upgrade: h2c"):
+for name in (
+    b"Expect: 100-continue",
+    b"Content-Range: bytes 0-1/2",
+    b"Max-Forwards: 1",
+    b"Proxy-Authorization: Basic YTpi",
+    b"Upgrade: h2c",
+):
     T.either(f"not meant for trailers, {name.decode()}", trailed(name), FORBIDDEN, bodies=(b"a",))
 T.either("underscore name", trailed(b"X_T: v"), "behaviour E3", bodies=(b"a",))
 T.either("underscore framing", trailed(b"Content_Length: 5"), "behaviour E3", bodies=(b"a",))
@@ -84,12 +128,41 @@ T.refuse(
     in_body=True,
     note="without the final empty line the next request line is a trailer line",
 )
-T.refuse("bad, bare LF ends the section", post(b"Transfer-Encoding: chunked", body=b"0\r\nX-T: v\r\n\n"), SECTION, in_body=True)
-T.refuse("bad, bare LF ends a line", post(b"Transfer-Encoding: chunked", body=b"0\r\nX-T: v\n\r\n"), SECTION, in_body=True)
-T.refuse("too many", trailed(*(b"X-%d: y" % number for number in range(200))), "behaviour E1", 400, 431, in_body=True)
+T.refuse(
+    "bad, bare LF ends the section",
+    post(b"Transfer-Encoding: chunked", body=b"0\r\nX-T: v\r\n\n"),
+    SECTION,
+    in_body=True,
+)
+T.refuse(
+    "bad, bare LF ends a line",
+    post(b"Transfer-Encoding: chunked", body=b"0\r\nX-T: v\n\r\n"),
+    SECTION,
+    in_body=True,
+)
+T.refuse(
+    "too many",
+    trailed(*(b"X-%d: y" % number for number in range(200))),
+    "behaviour E1",
+    400,
+    431,
+    in_body=True,
+)
 T.refuse("too long", trailed(b"X-T: " + b"v" * 9000), "behaviour E1", 400, 431, in_body=True)
-T.refuse("endless", post(b"Transfer-Encoding: chunked", body=b"0\r\n" + b"x" * 70000), "behaviour E1", 400, 431, in_body=True)
+T.refuse(
+    "endless",
+    post(b"Transfer-Encoding: chunked", body=b"0\r\n" + b"x" * 70000),
+    "behaviour E1",
+    400,
+    431,
+    in_body=True,
+)
 for cut in (1, 3, 4, 6, 7, 8, 9):
-    T.truncated(f"cut after {cut} bytes", post(b"Transfer-Encoding: chunked", body=b"0\r\n" + b"X-T: v\r\n\r\n"[:cut]), "RFC 9112 8", in_body=True)
+    T.truncated(
+        f"cut after {cut} bytes",
+        post(b"Transfer-Encoding: chunked", body=b"0\r\n" + b"X-T: v\r\n\r\n"[:cut]),
+        "RFC 9112 8",
+        in_body=True,
+    )
 
 CASES = T.cases

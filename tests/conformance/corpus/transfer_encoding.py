@@ -25,20 +25,64 @@ for title, value in {
     "blanks around": b"  chunked  ",
     "tabs around": b"\tchunked\t",
 }.items():
-    T.accept(title, coded(value) + request(), NAMES, b"hello", b"", seen={"chunked": True, "content_length": None}, closes=False)
+    T.accept(
+        title,
+        coded(value) + request(),
+        NAMES,
+        b"hello",
+        b"",
+        seen={"chunked": True, "content_length": None},
+        closes=False,
+    )
 T.accept("no blank", post(b"Transfer-Encoding:chunked", body=BODY), NAMES, b"hello")
 T.accept("odd name", post(b"tRANSFER-eNCODING: chunked", body=BODY), "RFC 9110 5.1", b"hello")
 T.accept("with GET", request(b"Transfer-Encoding: chunked", body=BODY) + request(), FINAL, b"hello", b"")
-T.accept("with OPTIONS", request(b"Transfer-Encoding: chunked", method=b"OPTIONS", body=BODY) + request(), FINAL, b"hello", b"")
-T.accept("with PUT", request(b"Transfer-Encoding: chunked", method=b"PUT", body=BODY) + request(), FINAL, b"hello", b"")
-T.accept("with HTTP/1.2", request(b"Transfer-Encoding: chunked", version=b"HTTP/1.2", body=BODY), FINAL, b"hello")
-T.accept("near names are others", request(b"Transfer-Encodings: chunked", b"X-Transfer-Encoding: chunked") + request(), CODING, b"", b"")
+T.accept(
+    "with OPTIONS",
+    request(b"Transfer-Encoding: chunked", method=b"OPTIONS", body=BODY) + request(),
+    FINAL,
+    b"hello",
+    b"",
+)
+T.accept(
+    "with PUT",
+    request(b"Transfer-Encoding: chunked", method=b"PUT", body=BODY) + request(),
+    FINAL,
+    b"hello",
+    b"",
+)
+T.accept(
+    "with HTTP/1.2", request(b"Transfer-Encoding: chunked", version=b"HTTP/1.2", body=BODY), FINAL, b"hello"
+)
+T.accept(
+    "near names are others",
+    request(b"Transfer-Encodings: chunked", b"X-Transfer-Encoding: chunked") + request(),
+    CODING,
+    b"",
+    b"",
+)
 T.accept("TE trailers", request(b"TE: trailers", b"Connection: TE"), "RFC 9110 10.1.4")
 T.accept("TE with weights", request(b"TE: trailers, deflate;q=0.5", b"Connection: TE"), "RFC 9110 10.1.4")
 T.accept("TE empty", request(b"TE:", b"Connection: TE"), "RFC 9110 10.1.4")
 T.accept("TE is no framing", request(b"TE: chunked") + request(), "RFC 9110 10.1.4", b"", b"")
-T.either("empty element last", coded(b"chunked,"), "RFC 9110 5.6.1.2", 400, 501, bodies=(b"hello",), note="MUST ignore empty elements, yet a known disguise")
-T.either("empty element first", coded(b", chunked"), "RFC 9110 5.6.1.2", 400, 501, bodies=(b"hello",), note="MUST ignore empty elements, yet a known disguise")
+T.either(
+    "empty element last",
+    coded(b"chunked,"),
+    "RFC 9110 5.6.1.2",
+    400,
+    501,
+    bodies=(b"hello",),
+    note="MUST ignore empty elements, yet a known disguise",
+)
+T.either(
+    "empty element first",
+    coded(b", chunked"),
+    "RFC 9110 5.6.1.2",
+    400,
+    501,
+    bodies=(b"hello",),
+    note="MUST ignore empty elements, yet a known disguise",
+)
 for title, value in {
     "gzip": b"gzip, chunked",
     "deflate": b"deflate, chunked",
@@ -99,7 +143,14 @@ for title, first, second in (
         400,
         501,
     )
-T.either("two lines, one empty", post(b"Transfer-Encoding:", b"Transfer-Encoding: chunked", body=BODY), "RFC 9110 5.6.1.2", 400, 501, bodies=(b"hello",))
+T.either(
+    "two lines, one empty",
+    post(b"Transfer-Encoding:", b"Transfer-Encoding: chunked", body=BODY),
+    "RFC 9110 5.6.1.2",
+    400,
+    501,
+    bodies=(b"hello",),
+)
 
 for title, value in {
     "unknown": b"foo",
@@ -183,7 +234,13 @@ for title, head in {
     "blank for the dash": b"Transfer Encoding: chunked",
     "NUL in the name": b"Transfer-\x00Encoding: chunked",
 }.items():
-    T.refuse(f"disguised field, {title}", post(b"Content-Length: 5", head, body=b"0\r\n\r\n" + HIDDEN), "RFC 9112 5", 400, 501)
+    T.refuse(
+        f"disguised field, {title}",
+        post(b"Content-Length: 5", head, body=b"0\r\n\r\n" + HIDDEN),
+        "RFC 9112 5",
+        400,
+        501,
+    )
 T.accept(
     "underscore is another field",
     post(b"Content-Length: 5", b"Transfer_Encoding: chunked", body=b"0\r\n\r\n"),
@@ -192,9 +249,23 @@ T.accept(
     lacks=(b"transfer_encoding",),
 )
 
-T.refuse("HTTP/1.0", request(b"Transfer-Encoding: chunked", method=b"POST", version=b"HTTP/1.0", body=BODY), CODING)
-T.refuse("HTTP/1.0, kept alive", request(b"Transfer-Encoding: chunked", b"Connection: keep-alive", version=b"HTTP/1.0", body=BODY + HIDDEN), CODING)
-T.refuse("HTTP/1.0 and length", request(b"Transfer-Encoding: chunked", b"Content-Length: 15", version=b"HTTP/1.0", body=BODY), CODING)
-T.refuse("HTTP/1.0 and identity", request(b"Transfer-Encoding: identity", version=b"HTTP/1.0"), CODING, 400, 501)
+T.refuse(
+    "HTTP/1.0", request(b"Transfer-Encoding: chunked", method=b"POST", version=b"HTTP/1.0", body=BODY), CODING
+)
+T.refuse(
+    "HTTP/1.0, kept alive",
+    request(
+        b"Transfer-Encoding: chunked", b"Connection: keep-alive", version=b"HTTP/1.0", body=BODY + HIDDEN
+    ),
+    CODING,
+)
+T.refuse(
+    "HTTP/1.0 and length",
+    request(b"Transfer-Encoding: chunked", b"Content-Length: 15", version=b"HTTP/1.0", body=BODY),
+    CODING,
+)
+T.refuse(
+    "HTTP/1.0 and identity", request(b"Transfer-Encoding: identity", version=b"HTTP/1.0"), CODING, 400, 501
+)
 
 CASES = T.cases

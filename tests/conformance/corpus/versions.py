@@ -9,7 +9,9 @@ GRAMMAR = "RFC 9112 2.3"
 ODD = {"permit_unconventional_http_version": True}
 
 V.accept("1.1", request(), GRAMMAR, closes=False, seen={"version": "1.1", "keep_alive": True})
-V.accept("1.0", request(version=b"HTTP/1.0"), GRAMMAR, closes=True, seen={"version": "1.0", "keep_alive": False})
+V.accept(
+    "1.0", request(version=b"HTTP/1.0"), GRAMMAR, closes=True, seen={"version": "1.0", "keep_alive": False}
+)
 V.accept("1.0 without host", request(version=b"HTTP/1.0", host=None), "RFC 9112 3.2", closes=True)
 V.accept("1.0 without any field", b"GET / HTTP/1.0\r\n\r\n", "RFC 9112 3.2", closes=True)
 for minor in (b"2", b"3", b"9"):
@@ -21,7 +23,9 @@ for minor in (b"2", b"3", b"9"):
     )
 for version in (b"HTTP/2.0", b"HTTP/3.0", b"HTTP/0.9", b"HTTP/0.0", b"HTTP/2.1", b"HTTP/9.9"):
     V.refuse(version.decode(), request(version=version), "RFC 9110 15.6.6", 400, 505)
-    V.either(f"{version.decode()} permitted", request(version=version), "behaviour E1", 400, 505, settings=ODD)
+    V.either(
+        f"{version.decode()} permitted", request(version=version), "behaviour E1", 400, 505, settings=ODD
+    )
 V.accept("HTTP/1.1 with odd versions permitted", request(), GRAMMAR, settings=ODD)
 
 BAD = {
@@ -68,7 +72,19 @@ BAD = {
 }
 for name, version in BAD.items():
     V.refuse(name, request(version=version), GRAMMAR, 400, 505)
-for name in ("HTTP/1.10", "HTTP/01.1", "lower case", "three numbers", "letters", "plus", "trailing NUL", "superscript one", "two slashes"):
-    V.refuse(f"{name} with odd versions permitted", request(version=BAD[name]), GRAMMAR, 400, 505, settings=ODD)
+for name in (
+    "HTTP/1.10",
+    "HTTP/01.1",
+    "lower case",
+    "three numbers",
+    "letters",
+    "plus",
+    "trailing NUL",
+    "superscript one",
+    "two slashes",
+):
+    V.refuse(
+        f"{name} with odd versions permitted", request(version=BAD[name]), GRAMMAR, 400, 505, settings=ODD
+    )
 
 CASES = V.cases

@@ -1,0 +1,395 @@
+"""One HTTP request and its answer as ASGI messages (ASGI, "HTTP", spec version 2.5).
+
+``HttpExchange`` stands between an application's ``receive`` and ``send`` and a ``ServerConnection``. It never
+waits: a driver asks for the next message, waits for bytes when there is none, and writes what ``send`` returns.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from gunicorn.asgi.errors import ClientDisconnected, MessageError
+from gunicorn.errors import ProtocolError
+from gunicorn.http.errors import LocalProtocolError
+from gunicorn.http.error_page import error_page
+from gunicorn.http.events import NEED_DATA, Data, EndOfMessage, InformationalResponse, Response
+from gunicorn.http.grammar import TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gunicorn.http.connection import ServerConnection
+    from gunicorn.http.events import Headers, Request
+
+__all__ = ["After", "FileBody", "HttpExchange", "Stage"]
+
+Message = dict[str, Any]
+
+_CONTINUE = InformationalResponse(100)
+_END = EndOfMessage()
+_DISCONNECT = "http.disconnect"
+
+# RFC 9110 6.5.1: fields that frame, route or authenticate must not come as trailers.
+_NOT_IN_TRAILERS = frozenset(
+    {
+        b"authorization",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+    }
+    | {b"content-type", b"host", b"set-cookie", b"te", b"trailer", b"transfer-encoding", b"www-authenticate"}
+)
+
+
+class Stage(IntEnum):
+    """What the application may send next."""
+
+    HEAD = 0
+    BODY = 1
+    TRAILERS = 2
+    DONE = 3
+
+
+class After(Enum):
+    """What a driver does with the connection when an exchange is over."""
+
+    NEXT = "serve the next request"
+    SKIP_BODY = "receive and throw away the rest of the request's body"
+    CLOSE = "close"
+    LINGER = "close our end, and wait a little for the client's"
+
+
+@frozen
+class FileBody:
+    """The body, or the rest of it, is the content of the file at ``path``."""
+
+    path: str
+
+
+class HttpExchange:
+    """The messages of one request.
+
+    Args:
+        connection: Has just returned ``request``.
+        request: The head.
+
+    Attributes:
+        stage: What may be sent next.
+        disconnected: Whether ``send`` raises: the client is gone for certain.
+        fault: What is wrong with the body of the request, once somebody tried to read it.
+        status: Of the response, 0 before its head.
+        headers: Of the response, as the application gave them.
+        body_sent: Bytes of response body.
+        dropped: Bytes of body that the application sent and the response had no room for.
+        unfinished: The client did not get the whole response.
+    """
+
+    __slots__ = (
+        "_body_ended", "_connection", "_head", "_notice", "_request", "_trailers", "_wants_trailers", "body_sent",
+        "disconnected", "dropped", "fault", "headers", "head_sent", "stage", "status", "trailers", "unfinished",
+    )  # fmt: skip
+
+    def __init__(self, connection: ServerConnection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
+        self._head = b""
+        self._body_ended = False
+        self._notice = False
+        self._wants_trailers = False
+        self._trailers: Headers = []
+        self.stage = Stage.HEAD
+        self.head_sent = False
+        self.disconnected = False
+        self.fault: ProtocolError | None = None
+        self.trailers: tuple[tuple[bytes, bytes], ...] = ()
+        self.status = 0
+        self.headers: Headers = []
+        self.body_sent = 0
+        self.dropped = 0
+        self.unfinished = False
+
+    # For receive()
+
+    def begin_body(self) -> bytes:
+        """What to write before waiting for the body: 100 (Continue) where the client waits for it."""
+        connection = self._connection
+        if connection.needs_continue and self.stage is Stage.HEAD and not self.disconnected:
+            return connection.send(_CONTINUE)
+        return b""
+
+    def next_message(self) -> Message | None:
+        """What ``receive`` returns now; None: the driver waits for bytes, for the end of the response or of the
+        client, and asks again.
+
+        Nothing is taken out of the connection before this call, so a ``receive`` that is cancelled while it waits
+        loses nothing.
+        """
+        if self._notice or self.stage is Stage.DONE:
+            return {"type": _DISCONNECT}
+        if self._body_ended:
+            return None
+        if not self._connection.body_pending:
+            self._body_ended = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        return self._next_body()
+
+    def _next_body(self) -> Message | None:
+        pieces: list[bytes] = []
+        try:
+            while isinstance(event := self._connection.next_event(), Data):
+                pieces.append(event.data)
+        except ProtocolError as error:
+            self.fail_body(error)
+            return {"type": _DISCONNECT}
+        if event is NEED_DATA:
+            if not pieces:
+                return None
+        else:
+            self._body_ended = True
+            self.trailers = event.trailers if isinstance(event, EndOfMessage) else ()
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return {"type": "http.request", "body": body, "more_body": not self._body_ended}
+
+    @property
+    def body_wanted(self) -> bool:
+        """A ``receive`` that gets None waits for the client (``body_timeout``), and not for its disconnect."""
+        return not self._body_ended and not self._notice and self.stage is not Stage.DONE
+
+    def fail_body(self, error: ProtocolError) -> None:
+        """The body can never be read to its end: ``receive`` says http.disconnect; an answer may still be sent."""
+        self.fault = error
+        self._notice = True
+
+    def notice_disconnect(self) -> None:
+        """The client has ended its side. ``receive`` says so; what is sent may still reach it (a half-close)."""
+        self._notice = True
+
+    def disconnect(self) -> None:
+        """The client is gone: ``receive`` says so and ``send`` raises."""
+        self._notice = True
+        self.disconnected = True
+        if self.stage is not Stage.DONE:
+            self.unfinished = True
+
+    # For send()
+
+    def send(self, message: Message) -> bytes | FileBody:
+        """Take a message of the application: the bytes to write (maybe none), or a file to send (``begin_file``).
+
+        The head of the response is kept until the first body message (ASGI, "Response Start"): both leave together,
+        and an application that fails in between can still be answered by an error page.
+
+        Raises:
+            MessageError: the message is malformed, unknown, or not possible now. Nothing has changed.
+            ClientDisconnected: nobody is there.
+        """
+        if self.disconnected:
+            raise ClientDisconnected
+        try:
+            handler = _SENDERS[self.stage][message["type"]]
+        except (KeyError, TypeError):
+            raise self._unexpected(message) from None
+        return handler(self, message)
+
+    def _unexpected(self, message: Any) -> MessageError:
+        kind = message.get("type") if isinstance(message, dict) else None
+        if not isinstance(kind, str):
+            return MessageError(f"a message must be a dict with a type, not {message!r:.100}")
+        if kind not in _EXPECTED:
+            return MessageError(f"the application sent a message of unknown type {kind!r}")
+        return MessageError(f"the application sent {kind!r} {_WHEN[self.stage]}")
+
+    def _send_start(self, message: Message) -> bytes:
+        headers: Any = message.get("headers", ())
+        if type(headers) is not list:
+            headers = list(headers)
+        try:
+            status = message["status"]
+            self._head = self._connection.send(Response(status, b"", headers))
+        except (LookupError, TypeError, ValueError) as error:
+            raise _malformed(message, error) from error
+        self.status = status
+        self.headers = headers
+        self._wants_trailers = bool(message.get("trailers"))
+        self.stage = Stage.BODY
+        return b""
+
+    def _send_informational(self, message: Message) -> bytes:
+        try:
+            return self._informational(message["status"], list(message.get("headers", ())))
+        except (LookupError, TypeError, ValueError) as error:
+            raise _malformed(message, error) from error
+
+    def _send_early_hint(self, message: Message) -> bytes:
+        try:
+            return self._informational(103, [(b"link", link) for link in message["links"]])
+        except (LookupError, TypeError, ValueError) as error:
+            raise _malformed(message, error) from error
+
+    def _informational(self, status: int, headers: Headers) -> bytes:
+        if not 102 <= status <= 199:
+            # 100 is the server's (receive), 101 would hand the connection over.
+            raise LocalProtocolError(f"the status must be 102 to 199, not {status}")
+        return self._connection.send(InformationalResponse(status, headers))
+
+    def _send_body(self, message: Message) -> bytes:
+        body = message.get("body", b"")
+        if type(body) is not bytes:
+            body = _as_bytes(message, body)
+        head = self._take_head()
+        if body:
+            left = self._connection.response_left
+            if left is not None and left < len(body):
+                self.dropped += len(body) - left
+                self.body_sent += left
+            else:
+                self.body_sent += len(body)
+            data = self._connection.send(Data(body))
+        else:
+            data = b""
+        if message.get("more_body"):
+            return head + data if head else data
+        return b"".join((head, data, self._end_body()))
+
+    def _send_path(self, message: Message) -> FileBody:
+        path = message.get("path")
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise MessageError(f"http.response.pathsend: path must be an absolute path, not {path!r:.100}")
+        return FileBody(path)
+
+    def _send_trailers(self, message: Message) -> bytes:
+        try:
+            self._trailers += [_trailer(name, value) for name, value in message.get("headers", ())]
+        except (TypeError, ValueError) as error:
+            raise _malformed(message, error) from error
+        return b"" if message.get("more_trailers") else self._end()
+
+    def begin_file(self, size: int) -> tuple[bytes, int, bytes]:
+        """After a ``FileBody``: what to write, how many of the file's ``size`` bytes to send, what to write then."""
+        left = self._connection.response_left
+        count = size if left is None else min(size, left)
+        self.dropped += size - count
+        self.body_sent += count
+        before, after = self._connection.frame(count)
+        head = self._take_head()
+        return head + before, count, after + self._end_body()
+
+    def _take_head(self) -> bytes:
+        head = self._head
+        if head:
+            self._head = b""
+            self.head_sent = True
+        return head
+
+    def _end_body(self) -> bytes:
+        if self._wants_trailers:
+            self.stage = Stage.TRAILERS
+            return b""
+        return self._end()
+
+    def _end(self) -> bytes:
+        connection = self._connection
+        # Fewer bytes than announced: only the end of the connection can say so.
+        self.unfinished = bool(connection.response_left)
+        try:
+            last = connection.send(EndOfMessage(tuple(self._trailers)) if self._trailers else _END)
+        except LocalProtocolError as error:
+            self._trailers = []
+            raise MessageError(f"http.response.trailers: {error}") from error
+        self.stage = Stage.DONE
+        return last
+
+    # When the application has returned or raised
+
+    @property
+    def complete(self) -> bool:
+        """Whether the application has sent all of its response."""
+        return self.stage is Stage.DONE
+
+    def abandon(self, status: int = 500, *, date: bytes = b"") -> bytes:
+        """The application will send nothing more of a response that is not complete: what to write before closing.
+
+        An error page when nothing of the response has been written; else nothing, and the connection's end tells
+        the client that the rest is missing.
+        """
+        self.stage = Stage.DONE
+        self.unfinished = True
+        self._head = b""
+        if self.head_sent or self.disconnected:
+            return b""
+        self.head_sent = True
+        self.status, self.headers = status, []
+        return error_page(status, date=date, body=self._request.method != "HEAD")
+
+    def after(self) -> After:
+        """What becomes of the connection. ``SKIP_BODY``: ask ``connection.discard_body()`` after each arrival."""
+        connection = self._connection
+        if self.disconnected:
+            return After.CLOSE
+        try:
+            if not self.unfinished and not connection.must_close and connection.discard_body():
+                return After.NEXT
+        except ProtocolError as error:
+            self.fault = error
+            return After.LINGER
+        if self.unfinished or connection.must_close:
+            clean = not (self._request.keep_alive or connection.body_pending or connection.trailing_data)
+            return After.CLOSE if clean else After.LINGER
+        return After.SKIP_BODY
+
+
+def _malformed(message: Message, error: Exception) -> MessageError:
+    """One line that names the message and what is wrong with it."""
+    kind = message["type"]
+    if isinstance(error, LocalProtocolError):
+        return MessageError(f"{kind}: {error}")
+    if isinstance(error, KeyError):
+        return MessageError(f"{kind}: the key {error} is missing")
+    status = message.get("status")
+    if "status" in message and not isinstance(status, int):
+        return MessageError(f"{kind}: status must be int, not {type(status).__name__}")
+    return MessageError(f"{kind}: names and values must be pairs of bytes ({error})")
+
+
+def _as_bytes(message: Message, body: Any) -> bytes:
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        # A copy: what is not taken at once is kept, and the application may change what it gave.
+        return bytes(body)
+    raise MessageError(f"{message['type']}: body must be bytes, not {type(body).__name__}")
+
+
+def _trailer(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    if not TOKEN.fullmatch(name):
+        raise LocalProtocolError(f"invalid name {name!r}")
+    if name.lower() in _NOT_IN_TRAILERS:
+        raise LocalProtocolError(f"{name.decode('ascii')} is not allowed in trailers (RFC 9110 6.5.1)")
+    return name, value
+
+
+_SENDERS: tuple[dict[str, Callable[[HttpExchange, Message], bytes | FileBody]], ...] = (
+    {
+        "http.response.start": HttpExchange._send_start,
+        "http.response.informational": HttpExchange._send_informational,
+        "http.response.early_hint": HttpExchange._send_early_hint,
+    },
+    {
+        "http.response.body": HttpExchange._send_body,
+        "http.response.pathsend": HttpExchange._send_path,
+    },
+    {"http.response.trailers": HttpExchange._send_trailers},
+    {},
+)
+
+_EXPECTED = frozenset(kind for stage in _SENDERS for kind in stage)
+
+_WHEN = {
+    Stage.HEAD: "before 'http.response.start'",
+    Stage.BODY: "where only 'http.response.body' is possible",
+    Stage.TRAILERS: "where only 'http.response.trailers' is possible",
+    Stage.DONE: "after the response was complete",
+}

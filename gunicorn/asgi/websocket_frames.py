@@ -1,0 +1,177 @@
+"""Frames of an open WebSocket: whole messages out of them, and into them (RFC 6455 5).
+
+The frames themselves are the ``websockets`` library's, whose protocol core does no input or output.
+"""
+
+from __future__ import annotations
+
+import logging
+from codecs import getincrementaldecoder
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from websockets.exceptions import ProtocolError as InvalidFrame
+from websockets.extensions import Extension
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import Protocol, Side, State
+from websockets.typing import ExtensionName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["FRAGMENT", "Closed", "FrameCodec", "InvalidFrame"]
+
+FRAGMENT = 64 * 1024
+"""Bytes of payload in one frame at most: a pong or a close never waits behind more than this."""
+
+# Deflate cannot make less of so little, and each message may choose (RFC 7692 6).
+_WORTH_COMPRESSING = 64
+
+_CONT, _TEXT, _BINARY, _CLOSE = Opcode.CONT, Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE
+_NO_STATUS = int(CloseCode.NO_STATUS_RCVD)
+_utf8_decoder = getincrementaldecoder("utf-8")
+
+# The library logs each frame at DEBUG and each end at INFO, which is none of the operator's business.
+_LOG = logging.getLogger("gunicorn.error.websocket")
+_LOG.setLevel(logging.ERROR)
+
+
+class Closed:
+    """The end, as the client or a broken rule brought it.
+
+    Args:
+        code: The client's close code, or the one that it was sent (RFC 6455 7.4.1).
+        reason: The text beside it.
+    """
+
+    __slots__ = ("code", "reason")
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+
+
+class _TextReader(Extension):
+    """Decodes text while the library parses, which then closes with 1007 at the frame that is not UTF-8.
+
+    Decoded after the parser it would be too late: a close in the same packet would have been answered already.
+    The library applies it last, to what is inflated.
+    """
+
+    name = ExtensionName("text")
+
+    def __init__(self) -> None:
+        self.complete: list[str] = []
+        self._decoder = _utf8_decoder()
+        self._parts: StringIO | None = None
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        if frame.opcode is _TEXT and frame.fin:
+            self.complete.append(str(frame.data, "utf-8"))
+        elif frame.opcode is _TEXT:
+            self._decoder.reset()
+            self._parts = StringIO(self._decoder.decode(frame.data), newline="")
+            self._parts.seek(0, 2)
+        elif frame.opcode is _CONT and self._parts is not None:
+            self._parts.write(self._decoder.decode(frame.data, frame.fin))
+            if frame.fin:
+                self.complete.append(self._parts.getvalue())
+                self._parts = None
+        return frame
+
+    def encode(self, frame: Frame) -> Frame:
+        return frame
+
+
+class FrameCodec:
+    """Both directions of one connection.
+
+    Args:
+        max_size: Of a received message, in bytes, also after inflation; None is no limit.
+        extensions: As agreed in the handshake.
+
+    Attributes:
+        ended: Whether nothing more is sent or received.
+    """
+
+    __slots__ = ("_extensions", "_message", "_protocol", "_text", "ended")
+
+    def __init__(self, max_size: int | None, extensions: Sequence[Extension]) -> None:
+        self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_size, logger=_LOG)
+        self._text = _TextReader()
+        self._protocol.extensions = [self._text, *extensions]
+        self._extensions = extensions
+        self._message: bytearray | None = None
+        self.ended = False
+
+    def receive(self, data: bytes) -> tuple[list[str | bytes | Closed], bytes]:
+        """What ``data`` completes, and what must be written at once: pongs, and the answer to a close."""
+        if self.ended:
+            return [], b""
+        protocol = self._protocol
+        protocol.receive_data(data)
+        found: list[str | bytes | Closed] = []
+        for frame in protocol.events_received():
+            opcode = frame.opcode
+            if opcode is _TEXT and frame.fin:
+                found.append(self._text.complete.pop(0))
+            elif opcode is _BINARY and frame.fin:
+                found.append(bytes(frame.data))
+            elif opcode <= _BINARY:
+                self._join(frame, found)
+        if protocol.eof_sent:
+            self.ended = True
+            close = protocol.close_rcvd or protocol.close_sent
+            assert close is not None
+            found.append(Closed(int(close.code), close.reason))
+        return found, b"".join(protocol.data_to_send())
+
+    def _join(self, frame: Frame, found: list[str | bytes | Closed]) -> None:
+        # One growing buffer and not a list of parts: a million fragments of two bytes cost two megabytes.
+        if frame.opcode is _BINARY:
+            self._message = bytearray(frame.data)
+        elif self._message is not None:
+            self._message += frame.data
+            if frame.fin:
+                found.append(bytes(self._message))
+                self._message = None
+        elif frame.opcode is _CONT and frame.fin:
+            found.append(self._text.complete.pop(0))
+
+    # Out
+
+    def message(self, payload: bytes, *, text: bool) -> bytes:
+        """A message in one frame."""
+        opcode = _TEXT if text else _BINARY
+        extensions = self._extensions if len(payload) >= _WORTH_COMPRESSING else []
+        return Frame(opcode, payload).serialize(mask=False, extensions=extensions)
+
+    def fragments(self, payload: bytes, *, text: bool) -> Iterator[bytes]:
+        """A message in frames of ``FRAGMENT`` bytes, each made when the one before it has been taken."""
+        view, size = memoryview(payload), len(payload)
+        opcode = _TEXT if text else _BINARY
+        for start in range(0, size, FRAGMENT):
+            part, fin = view[start : start + FRAGMENT], start + FRAGMENT >= size
+            yield Frame(opcode, part, fin).serialize(mask=False, extensions=self._extensions)
+            opcode = _CONT
+
+    def ping(self) -> bytes:
+        """A ping; its payload does not matter, because any bytes from the client answer it."""
+        self._protocol.send_ping(b"")
+        return b"".join(self._protocol.data_to_send())
+
+    def close(self, code: int, reason: str) -> bytes:
+        """The frame that begins our close.
+
+        Raises:
+            InvalidFrame: ``code`` must not be sent (RFC 6455 7.4).
+        """
+        # 1005 is the code of a close without one; an application that passes on what it got means that.
+        self._protocol.send_close(None if code == _NO_STATUS else code, "" if code == _NO_STATUS else reason)
+        return b"".join(self._protocol.data_to_send())
+
+    def fail(self, code: int, reason: str) -> bytes:
+        """The frame that ends the connection without waiting for the client's."""
+        self._protocol.fail(code, reason)
+        self.ended = True
+        return b"".join(self._protocol.data_to_send())
