@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-
-import attrs
+from typing import NamedTuple
 
 __all__ = ["LAUNCH", "Launch"]
 
 
-@attrs.frozen
-class Launch:
+class Launch(NamedTuple):
     """Command line, folder and environment as they were before anything changed them."""
 
     argv: tuple[str, ...]

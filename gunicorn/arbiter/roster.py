@@ -10,28 +10,32 @@ lose one.
 from __future__ import annotations
 
 import enum
-from typing import Union
+from typing import TYPE_CHECKING
 
 import attrs
 
-__all__ = [
-    "Abandoned",
-    "Action",
-    "ChildExit",
-    "Halt",
-    "Promoted",
-    "Retire",
-    "Roster",
-    "SpawnChild",
-    "Wake",
-]
+from gunicorn.arbiter.actions import (
+    Abandoned,
+    Action,
+    ChildExit,
+    CrashLooping,
+    Halt,
+    Promoted,
+    Retire,
+    SpawnChild,
+    Wake,
+)
+from gunicorn.arbiter.backoff import HEALTHY_AFTER, Backoff
 
-#: A worker that stayed ready this long (seconds) proves that the crash loop is over.
-HEALTHY_AFTER = 1.0
-#: The first retry waits this long (seconds), each further one twice as long as the one before…
-BACKOFF_FIRST = 0.5
-#: …up to this. A minute would make a repaired database look broken for a minute.
-BACKOFF_LIMIT = 30.0
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["PLANNED_SPACING", "Member", "Roster", "State", "Wanted"]
+
+#: Seconds between two planned ends (``max_requests``, age, memory). Workers that were started together reach
+#: their limits together, and an application that boots has no processor to spare for serving.
+PLANNED_SPACING = 1.0
+
 #: What a worker exits with when its application could not be loaded; any other own exit during the first
 #: boot counts as this.
 WORKER_BOOT_ERROR = 3
@@ -56,102 +60,6 @@ class Member:
     state: State = State.BOOTING
     ready_at: float = 0.0
     leaving: bool = False
-
-
-@attrs.frozen
-class ChildExit:
-    """How a child ended: by ``code`` or by ``signal``, whichever is not None.
-
-    ``timed_out`` means that the arbiter ended it because it passed a deadline, ``reason`` is what the child
-    (or the spawner) said.
-    """
-
-    code: int | None = None
-    signal: int | None = None
-    timed_out: bool = False
-    reason: str = ""
-
-    def __str__(self) -> str:
-        how = f"exit code {self.code}" if self.signal is None else f"signal {self.signal}"
-        return f"{how}: {self.reason}" if self.reason else how
-
-
-@attrs.frozen
-class SpawnChild:
-    """Ask ``generation``'s spawner for a worker in ``slot``."""
-
-    slot: int
-    age: int
-    generation: int
-
-
-@attrs.frozen
-class Retire:
-    """Stop the child ``age`` gracefully; it has been replaced or is no longer wanted."""
-
-    age: int
-
-
-@attrs.frozen
-class Promoted:
-    """The first worker of ``generation`` is ready: from now on replacements come from it."""
-
-    generation: int
-
-
-@attrs.frozen
-class Abandoned:
-    """The first worker of ``generation`` failed: the generation before it stays."""
-
-    generation: int
-    reason: str
-
-
-@attrs.frozen
-class Halt:
-    """End the server with ``exit_status``."""
-
-    exit_status: int
-    reason: str
-
-
-@attrs.frozen
-class Wake:
-    """Nothing more to do before ``at`` (the clock of ``now``): call ``tick`` then."""
-
-    at: float
-
-
-Action = Union[SpawnChild, Retire, Promoted, Abandoned, Halt, Wake]  # noqa: UP007 - evaluated on 3.10
-
-
-@attrs.define
-class Backoff:
-    """When the next spawn is allowed. Strikes are failures without a healthy worker between them."""
-
-    strikes: int = 0
-    not_before: float = 0.0
-    last_failure: float = float("-inf")
-
-    def strike(self, now: float, *, was_ready: bool) -> None:
-        """Count a failure.
-
-        The first death of a worker that did serve is replaced at once; a boot that failed never is.
-        """
-        self.strikes += 1
-        self.last_failure = now
-        doublings = self.strikes - (2 if was_ready else 1)
-        if doublings >= 0:
-            self.not_before = now + min(BACKOFF_FIRST * 2.0 ** min(doublings, 16), BACKOFF_LIMIT)
-
-    def proven_by(self, member: Member, now: float) -> bool:
-        """Whether ``member`` became ready after the last failure and has stayed so."""
-        is_newer = member.ready_at > self.last_failure
-        return member.state is not State.BOOTING and is_newer and now - member.ready_at >= HEALTHY_AFTER
-
-    def reset(self) -> None:
-        """Forget every failure."""
-        self.strikes, self.not_before, self.last_failure = 0, 0.0, float("-inf")
 
 
 @attrs.frozen
@@ -190,6 +98,8 @@ class Roster:
         self.booted = False
         self.stopping = False
         self.backoff = Backoff()
+        self._asked_to_leave: list[int] = []
+        self._next_planned = float("-inf")
         self._age = 0
         self.wanted = Wanted(generation, self._clamp(count))
 
@@ -211,6 +121,17 @@ class Roster:
         fresh = self._fresh()
         all_serve = len(fresh) == self.wanted.count and all(m.state is State.READY for m in fresh)
         return all_serve and self.candidate is None and not self._outdated()
+
+    @property
+    def is_crash_looping(self) -> bool:
+        """Workers kept dying, and none has stayed alive since."""
+        return self.backoff.not_before > 0
+
+    def take_over(self, members: Iterable[Member]) -> None:
+        """Workers that another process image has made, and that serve until they are replaced."""
+        self.members = {member.age: member for member in members}
+        self._age = max(self.members, default=0)
+        self.booted = True
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed (or the server starts)."""
@@ -259,10 +180,8 @@ class Roster:
 
     def leaving(self, age: int, now: float) -> list[Action]:
         """The child would like to be replaced; it serves until it is retired."""
-        member = self.members.get(age)
-        if member is None:
-            return []
-        member.leaving = True
+        if age in self.members and age not in self._asked_to_leave:
+            self._asked_to_leave.append(age)
         return self._reconcile(now)
 
     def exited(self, age: int, ended: ChildExit, now: float) -> list[Action]:
@@ -275,23 +194,37 @@ class Roster:
         if self._ends_the_server(member, ended):
             self.stopping = True
             return [_halt(ended)]
-        if member.state is not State.RETIRING:
-            self._count_failure(member, now)
-        return self._reconcile(now)
+        looping = self._count_failure(member, now) if member.state is not State.RETIRING else []
+        return looping + self._reconcile(now)
 
     # --- rules ---
 
     def _reconcile(self, now: float) -> list[Action]:
         if self.stopping:
             return []
-        if any(self.backoff.proven_by(member, now) for member in self.members.values()):
+        served = [m.ready_at for m in self.members.values() if m.state is not State.BOOTING]
+        if any(self.backoff.proven(ready_at, now) for ready_at in served):
             self.backoff.reset()
         if now < self.backoff.not_before:
-            return [*self._retire(), Wake(self.backoff.not_before)]
+            return [*self._retire(now), Wake(self.backoff.not_before)]
+        self._admit(now)
         actions = [*self._send_canary(), *self._fill()]
-        retired = self._retire()
+        retired = self._retire(now)
         # With no surge the place below the count is free only now.
-        return actions + retired + (self._fill() if retired else [])
+        return actions + retired + (self._fill() if retired else []) + self._wake(now)
+
+    def _admit(self, now: float) -> None:
+        """Let the next one go of those that asked to: one at a time, and not right after the last."""
+        if now < self._next_planned or any(m.leaving for m in self._living()):
+            return
+        while self._asked_to_leave:
+            member = self.members.get(self._asked_to_leave.pop(0))
+            if member is not None and member.state is not State.RETIRING:
+                member.leaving = True
+                return
+
+    def _wake(self, now: float) -> list[Action]:
+        return [Wake(self._next_planned)] if self._asked_to_leave and now < self._next_planned else []
 
     def _send_canary(self) -> list[Action]:
         if self.candidate is None or self.canary is not None:
@@ -314,7 +247,7 @@ class Roster:
             actions += spawned
         return actions
 
-    def _retire(self) -> list[Action]:
+    def _retire(self, now: float) -> list[Action]:
         """Retire what should go, as long as enough workers that serve remain.
 
         One that does not serve yet is no loss.
@@ -324,6 +257,8 @@ class Roster:
             if member.state is State.READY and self._ready() <= self._floor():
                 continue
             member.state = State.RETIRING
+            if member.leaving:
+                self._next_planned = now + PLANNED_SPACING
             actions.append(Retire(member.age))
         return actions
 
@@ -386,11 +321,13 @@ class Roster:
         is_own_exit = ended.signal is None and not ended.timed_out
         return not self.booted and member.state is State.BOOTING and is_own_exit
 
-    def _count_failure(self, member: Member, now: float) -> None:
+    def _count_failure(self, member: Member, now: float) -> list[Action]:
         was_ready = member.state is State.READY
         if was_ready and now - member.ready_at >= HEALTHY_AFTER:
-            return
-        self.backoff.strike(now, was_ready=was_ready)
+            return []
+        if not self.backoff.strike(now, was_ready=was_ready):
+            return []
+        return [CrashLooping(self.backoff.not_before - now, self.backoff.strikes)]
 
     def _clamp(self, count: int) -> int:
         """Keep a slot for each replacement, or a full server could never be reloaded."""

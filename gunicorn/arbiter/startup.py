@@ -6,72 +6,31 @@ process imports.
 
 from __future__ import annotations
 
-import math
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from gunicorn import __version__
-from gunicorn.arbiter.launch import LAUNCH, Launch
-from gunicorn.arbiter.roster import Roster, SpawnChild
+from gunicorn.arbiter.boot import SIGNALS, Boot, boot_seconds, prepare_slot
+from gunicorn.arbiter.launch import LAUNCH
 from gunicorn.process import forkserver, lineage
 from gunicorn.process.listeners import close_listeners, create_listeners, inherited_fds
 from gunicorn.process.messages import Spawn, StartMold
 from gunicorn.process.pidfile import Pidfile
-from gunicorn.process.slots import Slot, Slots, SlotState
+from gunicorn.process.slots import Slots
 from gunicorn.process.titles import set_title
 
 if TYPE_CHECKING:
-    from gunicorn.arbiter.server import Arbiter
-    from gunicorn.process.forkserver import ForkServer
+    from gunicorn.arbiter.master import Master
 
-__all__ = ["SIGNALS", "Boot", "boot_seconds", "prepare_slot", "serve"]
+__all__ = ["serve"]
 
-#: The signals that the arbiter acts upon.
-SIGNALS = tuple(
-    getattr(signal, f"SIG{name}")
-    for name in ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "TTIN", "TTOU", "WINCH")
-)
 UNHANDLED_ERROR = 255
 #: More than anyone scales to: an untouched slot costs no memory, and the mapping cannot grow later.
 _SLOTS = 1024
 
 
-@attrs.define
-class Boot:
-    """What the start has made and the loop takes over.
-
-    Attributes:
-        early: Numbers of the signals that came before the loop.
-        orders: Workers already asked for; none when a mold has to load the application first
-            (``needs_mold``).
-        predecessor: Process id of the server that this one upgrades, or 0.
-        successor: Process id of the server that upgrades this one, or 0.
-        is_systemd: The listeners are systemd's.
-    """
-
-    launch: Launch
-    early: list[int]
-    slots: Slots
-    fork_server: ForkServer
-    roster: Roster
-    pidfile: Pidfile | None
-    predecessor: int
-    is_systemd: bool
-    orders: list[SpawnChild] = attrs.Factory(list)
-    needs_mold: bool = False
-    successor: int = 0
-
-    @property
-    def owns_socket_files(self) -> bool:
-        """Nobody else needs the files of unix sockets after this process."""
-        return not (self.is_systemd or self.predecessor or self.successor)
-
-
-def serve(server: Arbiter) -> int:
+def serve(server: Master) -> int:
     """Start, run, clean up; the exit status.
 
     Raises:
@@ -98,24 +57,7 @@ def serve(server: Arbiter) -> int:
         _clean_up(server, boot)
 
 
-def prepare_slot(slot: Slot, generation: int, boot_seconds: float) -> None:
-    """Make ``slot`` ready for a worker that is about to be forked, which has ``boot_seconds`` (0: any time)
-    to boot.
-    """
-    slot.reset()
-    slot.state = SlotState.BOOTING
-    slot.generation = generation
-    slot.started = time.monotonic()
-    slot.deadline = slot.started + boot_seconds if boot_seconds else math.inf
-
-
-def boot_seconds(cfg: Any) -> float:
-    """The deadline of a boot: its own one, or that of liveness."""
-    seconds: float = cfg.boot_timeout or cfg.timeout
-    return seconds
-
-
-def _start(server: Arbiter) -> Boot:
+def _start(server: Master) -> Boot:
     cfg, log = server.cfg, server.log
     predecessor = int(os.environ.get("GUNICORN_PID") or 0)
     server.master_name = "Master.2" if predecessor else "Master"
@@ -135,8 +77,7 @@ def _start(server: Arbiter) -> Boot:
     cfg.freeze()
     slots = Slots.create(max(_SLOTS, 2 * cfg.workers + 8), cfg.worker_tmp_dir)
     fork_server = forkserver.start(server.app, cfg, log, server.LISTENERS, slots)
-    roster = Roster(cfg.workers, len(slots), surge=cfg.reload_surge, unavailable=cfg.reload_unavailable)
-    boot = Boot(LAUNCH, early, slots, fork_server, roster, server.pidfile, predecessor, is_systemd)
+    boot = Boot(LAUNCH, early, slots, fork_server, predecessor=predecessor, is_systemd=is_systemd)
     _order_workers(server, boot)
     return boot
 
@@ -149,7 +90,7 @@ def _write_pidfile(cfg: Any, predecessor: int) -> Pidfile | None:
     return pidfile
 
 
-def _listen(server: Arbiter) -> bool:
+def _listen(server: Master) -> bool:
     """Open or take over the listeners; whether they are systemd's."""
     is_systemd = "LISTEN_FDS" in os.environ
     fds = inherited_fds()
@@ -172,20 +113,21 @@ def _note_signals() -> list[int]:
     return early
 
 
-def _order_workers(server: Arbiter, boot: Boot) -> None:
+def _order_workers(server: Master, boot: Boot) -> None:
     channel = boot.fork_server.channel
     if server.cfg.preload_app:
         boot.needs_mold = True
         channel.send(StartMold(1), [listener.fileno() for listener in server.LISTENERS])
         return
-    for order in boot.roster.tick(time.monotonic()):
-        assert isinstance(order, SpawnChild)
+    # As the roster would say, which is imported (with attrs and trio) while these boot.
+    for age in range(1, server.cfg.workers + 1):
+        order = Spawn(age - 1, age, 1)
         prepare_slot(boot.slots[order.slot], order.generation, boot_seconds(server.cfg))
-        channel.send(Spawn(order.slot, order.age, order.generation))
+        channel.send(order)
         boot.orders.append(order)
 
 
-def _clean_up(server: Arbiter, boot: Boot | None) -> None:
+def _clean_up(server: Master, boot: Boot | None) -> None:
     owns_files = boot.owns_socket_files if boot is not None else not server.has_inherited
     close_listeners(server.LISTENERS, unlink=owns_files)
     if server.pidfile is not None:

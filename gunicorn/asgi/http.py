@@ -13,8 +13,8 @@ from attrs import frozen
 
 from gunicorn.asgi.errors import ClientDisconnected, MessageError
 from gunicorn.errors import ProtocolError
-from gunicorn.http.errors import LocalProtocolError
 from gunicorn.http.error_page import error_page
+from gunicorn.http.errors import LocalProtocolError
 from gunicorn.http.events import NEED_DATA, Data, EndOfMessage, InformationalResponse, Response
 from gunicorn.http.grammar import TOKEN
 
@@ -87,11 +87,13 @@ class HttpExchange:
         body_sent: Bytes of response body.
         dropped: Bytes of body that the application sent and the response had no room for.
         unfinished: The client did not get the whole response.
+        short: The application ended the body before its Content-Length.
     """
 
     __slots__ = (
         "_body_ended", "_connection", "_head", "_notice", "_request", "_trailers", "_wants_trailers", "body_sent",
-        "disconnected", "dropped", "fault", "headers", "head_sent", "stage", "status", "trailers", "unfinished",
+        "disconnected", "dropped", "fault", "head_sent", "headers", "short", "stage", "status", "trailers",
+        "unfinished",
     )  # fmt: skip
 
     def __init__(self, connection: ServerConnection, request: Request) -> None:
@@ -112,6 +114,7 @@ class HttpExchange:
         self.body_sent = 0
         self.dropped = 0
         self.unfinished = False
+        self.short = False
 
     # For receive()
 
@@ -295,7 +298,7 @@ class HttpExchange:
     def _end(self) -> bytes:
         connection = self._connection
         # Fewer bytes than announced: only the end of the connection can say so.
-        self.unfinished = bool(connection.response_left)
+        self.short = self.unfinished = bool(connection.response_left)
         try:
             last = connection.send(EndOfMessage(tuple(self._trailers)) if self._trailers else _END)
         except LocalProtocolError as error:

@@ -37,11 +37,10 @@ class Phase(Enum):
 _ENDED = {
     Phase.NEW: Phase.UNSUPPORTED,
     Phase.STARTING: Phase.UNSUPPORTED,
-    Phase.RUNNING: Phase.DIED,
     Phase.STOPPING: Phase.STOPPED,
 }
 
-_SETTLED = frozenset({Phase.UNSUPPORTED, Phase.RUNNING, Phase.FAILED})
+_UNSETTLED = frozenset({Phase.NEW, Phase.STARTING})
 
 
 class Lifespan:
@@ -98,22 +97,33 @@ class Lifespan:
             self.failure = str(message.get("message") or "no reason given")
 
     def ended(self, error: BaseException | None) -> None:
-        """The application returned, or raised ``error``."""
-        following = _ENDED.get(self.phase)
+        """The application returned, or raised ``error``.
+
+        One that returns while it runs just has nothing to shut down; one that raises is broken.
+        """
+        if self.phase is Phase.RUNNING:
+            following: Phase | None = Phase.STOPPED if error is None else Phase.DIED
+        else:
+            following = _ENDED.get(self.phase)
         if following is None:
             return
         if self.phase is Phase.STOPPING and error is None:
             self.failure = "returned without lifespan.shutdown.complete"
         elif error is not None:
             self.failure = f"{type(error).__name__}: {error}"
-        else:
+        elif self.phase is not Phase.RUNNING:
             self.failure = f"returned while it was {self.phase.value}"
         self.phase, self.error = following, error
 
     @property
     def settled(self) -> bool:
         """Whether the start has an outcome."""
-        return self.phase in _SETTLED
+        return self.phase not in _UNSETTLED
+
+    @property
+    def died(self) -> bool:
+        """Whether it raised while it should have run."""
+        return self.phase is Phase.DIED
 
     @property
     def boot_failure(self) -> str:

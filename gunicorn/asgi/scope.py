@@ -12,7 +12,7 @@ from gunicorn.wsgi.environ import unquote
 if TYPE_CHECKING:
     from gunicorn.http.events import Peer, Request
 
-__all__ = ["SPEC_VERSION", "ScopeBase", "Scope"]
+__all__ = ["SPEC_VERSION", "Scope", "ScopeBase"]
 
 Scope = dict[str, Any]
 Address = tuple[str, int | None]

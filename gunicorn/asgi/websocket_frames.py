@@ -54,8 +54,8 @@ class Closed:
 class _TextReader(Extension):
     """Decodes text while the library parses, which then closes with 1007 at the frame that is not UTF-8.
 
-    Decoded after the parser it would be too late: a close in the same packet would have been answered already.
-    The library applies it last, to what is inflated.
+    After the parser it would be too late: a close in the same packet would have been answered already. The
+    library applies it last, to what is inflated.
     """
 
     name = ExtensionName("text")
@@ -112,6 +112,7 @@ class FrameCodec:
         protocol.receive_data(data)
         found: list[str | bytes | Closed] = []
         for frame in protocol.events_received():
+            assert type(frame) is Frame
             opcode = frame.opcode
             if opcode is _TEXT and frame.fin:
                 found.append(self._text.complete.pop(0))

@@ -26,8 +26,8 @@ __all__ = ["WebSocketSettings", "answer", "is_websocket", "refuse_handshake", "s
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _DEFLATE = ExtensionName("permessage-deflate")
 
-# A window of 4 KiB and a small compressor: about 30 kB for each connection instead of 300 kB, for messages that
-# become a little longer.
+# A window of 4 KiB and a small compressor: about 30 kB for each connection instead of 300 kB, for messages
+# that become a little longer.
 _COMPRESSION = ServerPerMessageDeflateFactory(
     server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
 )
@@ -54,7 +54,7 @@ class WebSocketSettings:
         """The settings of a worker; ``cfg`` is a ``gunicorn.config.Config`` or has its attributes."""
         return cls(
             max_message_size=cfg.websocket_max_message_size,
-            compression=cfg.websocket_compression,
+            compression=cfg.websocket_compression == "on",
             ping_interval=cfg.websocket_ping_interval,
             ping_timeout=cfg.websocket_ping_timeout,
         )

@@ -159,6 +159,11 @@ class ServerConnection:
         return None if self._framing >= _CHUNKED else self._response_left
 
     @property
+    def buffered(self) -> int:
+        """Bytes received that nobody has taken yet: a driver stops receiving above its limit."""
+        return len(self._buffer)
+
+    @property
     def trailing_data(self) -> bytes:
         """Bytes received behind the current request: of the next one, or of another protocol."""
         return self._buffer.peek(len(self._buffer))

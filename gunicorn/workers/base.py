@@ -129,6 +129,14 @@ class Worker:
 
         An override does its own part and then calls this one, last.
         """
+        self.boot()
+        try:
+            self.serve()
+        finally:
+            self.stop_reloader()
+
+    def boot(self) -> None:
+        """What the process and the application need before they can serve."""
         self.pid = os.getpid()
         os.environ.update(self.cfg.env)
         self.drop_privileges()
@@ -139,15 +147,19 @@ class Worker:
         self.load_wsgi()
         self.start_reloader()
         self.cfg.post_worker_init(self)
+
+    def serve(self) -> None:
+        """Say that this worker is ready, and run. A class that is ready later overrides this."""
+        self.become_ready()
+        self.run()
+
+    def become_ready(self) -> None:
+        """From here on the arbiter counts on this worker, and expects beats."""
         self.booted = True
         self.notify()
         if self.slot is not None:
             self.slot.state = SlotState.READY
         self.tell(WorkerReady())
-        try:
-            self.run()
-        finally:
-            self.stop_reloader()
 
     def drop_privileges(self) -> None:
         """Become the configured user and group."""

@@ -86,11 +86,22 @@ class Response:
         headers_sent: Whether the head has left.
     """
 
-    __slots__ = ("_head", "_is_head", "_wire", "_with_body", "headers", "headers_sent", "sent", "status")
+    __slots__ = (
+        "_fields",
+        "_head",
+        "_is_head",
+        "_wire",
+        "_with_body",
+        "headers",
+        "headers_sent",
+        "sent",
+        "status",
+    )
 
     def __init__(self, wire: Wire, method: str) -> None:
         self._wire = wire
         self._head: Head | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
         self._is_head = method == "HEAD"
         self._with_body = not self._is_head
         self.status = ""
@@ -129,7 +140,8 @@ class Response:
         elif self._head is not None:
             raise BadResponse("start_response was called a second time without exc_info")
         code, reason = _STATUSES[status]
-        self._head = Head(code, reason, _encoded(headers))
+        self._fields = _encoded(headers)
+        self._head = Head(code, reason, self._fields)
         self._with_body = not self._is_head and code not in _BODILESS
         self.status, self.headers = status, headers
         return self.write
@@ -206,7 +218,7 @@ class Response:
         head = self._head
         if head is None or head.status in _BODILESS or (not length and not self._with_body):
             return
-        headers = head.headers
+        headers = self._fields
         for name, _ in headers:
             if len(name) == 14 and name.lower() == b"content-length":
                 return

@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from gunicorn.arbiter.child import ABORT_WAIT, BOOTING_WAIT, Child, SpawnError, StopPlan, Timing
-from gunicorn.arbiter.roster import ChildExit, SpawnChild
+from gunicorn.arbiter.actions import ChildExit, SpawnChild
+from gunicorn.arbiter.child import ABORT_WAIT, BOOTING_WAIT, Child, StopPlan, Timing
+from gunicorn.arbiter.handle import SpawnError
 from gunicorn.process.channel import Channel
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
 from gunicorn.process.slots import Slots

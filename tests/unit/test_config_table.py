@@ -22,6 +22,9 @@ NEW = {
     "limit_request_body": 0,
     "reload_surge": 1,
     "reload_unavailable": 0,
+    "websocket_compression": "on",
+    "websocket_ping_interval": 20,
+    "websocket_ping_timeout": 20,
 }
 ADDED_CHOICES = {"asgi_loop": ["trio"]}
 # Environment variables that give defaults; the facts are those of an environment without them.

@@ -38,8 +38,11 @@ MAY_IMPORT = {0: {0}, 1: {0, 1}, 2: {0, 2}, 3: {0, 1, 2, 3}, 4: {0, 1, 2, 3, 4}}
 
 # Protocols are values in, values out: whoever needs a socket or a clock is a driver and belongs in layer 3.
 NOT_IN_PROTOCOLS = {"asyncio", "select", "selectors", "signal", "socket", "subprocess", "threading", "time"}
-# Two that are none: arithmetic on a given time, and the default of a clock that is passed in (the Date field).
+# Two that are none: arithmetic on a given time, and the default of a clock that is passed in (for Date).
 NEITHER = {("gunicorn.http.date", "time.gmtime"), ("gunicorn.http.policy", "time")}
+
+# Drivers that run inside a loop of their own; everything else is imported without one.
+WITH_A_LOOP = ("gunicorn.workers.asgi", "gunicorn.workers.gasgi", "gunicorn.dirty", "gunicorn.control")
 
 THIRD_PARTY_OF_LAYER_0 = {"attrs", "attr", "h11", "httptools", "h2", "wsproto"}
 
@@ -189,7 +192,7 @@ def test_the_pure_layer_uses_few_packages(imports: list[Import]) -> None:
 
 def test_what_a_worker_may_import_brings_no_event_loop(imports: list[Import]) -> None:
     """Import every module that does not itself need trio in one fresh interpreter, as a worker might."""
-    own_loop = ("gunicorn.asgi", "gunicorn.dirty", "gunicorn.control", "gunicorn.__main__")
+    own_loop = (*WITH_A_LOOP, "gunicorn.__main__")
     candidates = {item.importer for item in imports if not item.importer.startswith(own_loop)}
     modules = sorted(candidates - brings_trio(imports))
     code = (

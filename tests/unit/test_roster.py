@@ -6,20 +6,18 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gunicorn.arbiter.roster import (
-    BACKOFF_LIMIT,
-    HEALTHY_AFTER,
+from gunicorn.arbiter.actions import (
     Abandoned,
     ChildExit,
+    CrashLooping,
     Halt,
     Promoted,
     Retire,
-    Roster,
     SpawnChild,
-    State,
     Wake,
-    Wanted,
 )
+from gunicorn.arbiter.backoff import BACKOFF_LIMIT, HEALTHY_AFTER
+from gunicorn.arbiter.roster import PLANNED_SPACING, Member, Roster, State, Wanted
 
 CRASH = ChildExit(signal=11)
 BOOT_FAILURE = ChildExit(code=3, reason="no module named app")
@@ -55,7 +53,8 @@ def test_two_that_leave_together_share_one_surge():
     roster = started(2)
     assert roster.leaving(1, 1.0) == [SpawnChild(2, 3, 1)]
     assert roster.leaving(2, 1.0) == []
-    assert roster.ready(3, 2.0) == [Retire(1), SpawnChild(3, 4, 1)]
+    assert roster.ready(3, 2.0) == [Retire(1), Wake(2.0 + PLANNED_SPACING)]
+    assert roster.tick(2.0 + PLANNED_SPACING) == [SpawnChild(3, 4, 1)]
 
 
 def test_without_surge_one_may_be_missing():
@@ -122,9 +121,50 @@ def test_application_refused_by_the_loader_is_exit_four():
 def test_worker_killed_in_its_first_boot_is_tried_again():
     roster = Roster(1, 16)
     roster.tick(0.0)
-    (wake,) = roster.exited(1, ChildExit(signal=9), 0.1)
+    looping, wake = roster.exited(1, ChildExit(signal=9), 0.1)
+    assert looping == CrashLooping(wake.at - 0.1, 1)
     assert isinstance(wake, Wake)
     assert roster.tick(wake.at) == [SpawnChild(0, 2, 1)]
+
+
+def test_workers_that_die_together_wait_once():
+    roster = started(4)
+    for age in (1, 2, 3, 4):
+        roster.exited(age, CRASH, 0.1)
+    assert roster.backoff.strikes == 2
+
+
+def test_planned_ends_are_one_at_a_time_whatever_the_surge():
+    roster = started(4, surge=4)
+    asked = [roster.leaving(age, 5.0) for age in (1, 2, 3, 4)]
+    assert asked == [[SpawnChild(4, 5, 1)], [], [], []]
+    now = 6.0
+    for leaves in (1, 2, 3, 4):
+        actions = roster.ready(4 + leaves, now)
+        assert actions[0] == Retire(leaves)
+        assert roster.serving == 4
+        now += PLANNED_SPACING
+        assert len(roster.tick(now)) == (leaves < 4)
+
+
+def test_one_that_asked_to_leave_and_died_is_not_waited_for():
+    roster = started(2)
+    roster.leaving(1, 5.0)
+    roster.leaving(2, 5.0)
+    roster.exited(2, CRASH, 5.1)
+    roster.ready(3, 5.2)
+    roster.ready(4, 5.3)
+    roster.tick(10.0)
+    assert {m.age for m in roster.members.values() if m.state is State.READY} == {3, 4}
+
+
+def test_members_of_another_image_serve_until_they_are_replaced():
+    roster = Roster(2, 16)
+    roster.take_over([Member(7, 0, 3, State.READY), Member(9, 1, 3, State.READY)])
+    roster.wanted = Wanted(3, 2)
+    assert roster.reload(Wanted(4, 2), 1.0) == [SpawnChild(2, 10, 4)]
+    assert roster.exited(10, BOOT_FAILURE, 2.0)[0] == Abandoned(4, str(BOOT_FAILURE))
+    assert roster.serving == 2
 
 
 def test_later_boot_failures_never_end_the_server_and_slow_down():
@@ -132,7 +172,9 @@ def test_later_boot_failures_never_end_the_server_and_slow_down():
     now, waits = 10.0, []
     assert roster.exited(1, CRASH, now) == [SpawnChild(0, 2, 1)]
     for age in range(2, 12):
-        (wake,) = roster.exited(age, BOOT_FAILURE, now)
+        looping, wake = roster.exited(age, BOOT_FAILURE, now)
+        assert looping.seconds == wake.at - now
+        assert roster.is_crash_looping
         waits.append(wake.at - now)
         now = wake.at
         assert roster.tick(now - 0.01) == [Wake(now)]

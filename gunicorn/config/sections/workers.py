@@ -223,4 +223,39 @@ SETTINGS = (
         since="26.3",
         effective=False,
     ),
+    _here.choice(
+        "websocket_compression",
+        "--websocket-compression",
+        "on off",
+        "on",
+        """
+        Whether WebSocket messages are compressed (permessage-deflate) for clients that offer it. It costs
+        about 30 kB and some processor time for each connection.
+        """,
+        also={True: "on", False: "off"},
+        since="28.0",
+        effective=False,
+    ),
+    _here.span(
+        "websocket_ping_interval",
+        "--websocket-ping-interval",
+        20,
+        """
+        Seconds between two pings to a WebSocket client, which keep the connection open in proxies and find
+        clients that are gone; 0 sends none.
+        """,
+        since="28.0",
+        effective=False,
+    ),
+    _here.span(
+        "websocket_ping_timeout",
+        "--websocket-ping-timeout",
+        20,
+        """
+        Seconds after a ping in which something must arrive from the client; then the connection is closed
+        with code 1011. 0 waits for ever.
+        """,
+        since="28.0",
+        effective=False,
+    ),
 )

@@ -1,0 +1,157 @@
+"""The listeners of a worker on asyncio: accepting, its limit, and its end.
+
+Not ``loop.create_server``: that cannot be paused at ``worker_connections``, and closes the listener's queue of
+connections with it, where a worker that leaves has to serve what is queued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.process.slots import CONNECTIONS
+from gunicorn.workers.asgi.protocol import Connection
+from gunicorn.workers.engine.link import peer_of
+
+if TYPE_CHECKING:
+    import socket
+
+    from gunicorn.process.listeners import Listener
+    from gunicorn.workers.asgi.service import Service
+
+__all__ = ["Acceptor"]
+
+# Other workers wait on the same listeners: whoever takes all that is there leaves them idle.
+_AT_ONCE = 4
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_SHORTAGE_PAUSE = 1.0
+
+
+class Acceptor:
+    """Accepts for one worker.
+
+    Attributes:
+        queue_left: Connections were queued when draining began, and there was no room for them yet.
+    """
+
+    def __init__(self, service: Service, listeners: list[Listener], limit: int) -> None:
+        self.service = service
+        self.queue_left = False
+        self._listeners = listeners
+        self._limit = limit
+        self._open = 0
+        self._accepting = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shortage: asyncio.TimerHandle | None = None
+        for listener in listeners:
+            listener.setblocking(False)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no connection is left, open or queued."""
+        return not self._open and not self.queue_left
+
+    def start(self) -> None:
+        """Accept from now on, as long as there is room."""
+        if not self._accepting and self._open < self._limit:
+            self._accepting = True
+            for listener in self._listeners:
+                self.service.loop.add_reader(listener.fileno(), self._ready, listener)
+
+    def stop(self) -> None:
+        """Accept nothing, until ``start``."""
+        if self._shortage is not None:
+            self._shortage.cancel()
+            self._shortage = None
+        if self._accepting:
+            self._accepting = False
+            for listener in self._listeners:
+                self.service.loop.remove_reader(listener.fileno())
+
+    def _ready(self, listener: Listener) -> None:
+        for _ in range(_AT_ONCE):
+            if self._open >= self._limit or not self._accept(listener):
+                break
+
+    def _accept(self, listener: Listener) -> bool:
+        try:
+            sock, address = listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._failed(error)
+            return False
+        sock.setblocking(False)
+        self._count(1)
+        task = self.service.loop.create_task(self._serve(sock, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self._open >= self._limit:
+            self.stop()
+        return True
+
+    async def _serve(self, sock: socket.socket, address: Any) -> None:
+        """Hand the socket to a transport; with TLS that includes the handshake."""
+        service = self.service
+        connection = Connection(service, peer_of(address), _name_of(sock))
+        options: dict[str, Any] = {}
+        if service.tls is not None:
+            options = {"ssl": service.tls, "ssl_handshake_timeout": service.handshake_timeout}
+        try:
+            await service.loop.connect_accepted_socket(lambda: connection, sock, **options)
+        except (OSError, asyncio.CancelledError) as error:
+            # The client's handshake failed or never came, or the worker leaves.
+            service.log.debug("Connection from %s dropped: %s", address, error or type(error).__name__)
+            if not connection.made:
+                sock.close()
+                self.closed()
+
+    def _count(self, amount: int) -> None:
+        self._open += amount
+        slot = self.service.worker.slot
+        if slot is not None:
+            slot.add(CONNECTIONS, amount)
+
+    def _failed(self, error: OSError) -> None:
+        if error.errno in _NO_DESCRIPTORS:
+            # The connection stays in the queue, so the listener would be reported for ever.
+            self.service.log.error("Cannot accept: %s; trying again in %s s", error.strerror, _SHORTAGE_PAUSE)
+            self.stop()
+            self._shortage = self.service.loop.call_later(_SHORTAGE_PAUSE, self._shortage_over)
+        # Otherwise the client gave up while it was in the queue.
+
+    def _shortage_over(self) -> None:
+        self._shortage = None
+        self.start()
+
+    def closed(self) -> None:
+        """One connection has ended."""
+        self._count(-1)
+        if self.queue_left:
+            self.take_queued()
+        elif not self.service.draining and self._shortage is None:
+            self.start()
+        self.service.check_idle()
+
+    def take_queued(self) -> None:
+        """Take over the connections that the kernel has accepted for us: closing the listener would reset them."""
+        for listener in self._listeners:
+            misses = 0
+            # Another worker may be faster at the first try, or a client may have given up.
+            while misses < 2 and self._open < self._limit:
+                misses += not self._accept(listener)
+        self.queue_left = self._open >= self._limit
+
+    def cancel(self) -> None:
+        """Give up handshakes that have not ended."""
+        self.queue_left = False
+        for task in list(self._tasks):
+            task.cancel()
+
+
+def _name_of(sock: socket.socket) -> object:
+    try:
+        return sock.getsockname()
+    except OSError:
+        return None  # a connection that was reset in the queue has none on some systems

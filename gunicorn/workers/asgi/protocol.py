@@ -1,0 +1,516 @@
+"""One connection on asyncio: bytes to requests, flow control both ways, deadlines, and the end.
+
+The transport calls in; ``Cycle`` and ``SocketCycle`` run the application in a task of its own. A task per request,
+because the context variables that an application sets must not be seen by the next request of the connection,
+which behind a proxy is somebody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from gunicorn.asgi.errors import ClientDisconnected
+from gunicorn.asgi.http import After, HttpExchange
+from gunicorn.asgi.scope import ScopeBase
+from gunicorn.errors import ProtocolError
+from gunicorn.http.connection import ServerConnection
+from gunicorn.http.events import NEED_DATA, ConnectionClosed, Request
+from gunicorn.workers.asgi.alarms import Alarms, Wait
+from gunicorn.workers.asgi.cycle import Cycle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gunicorn.http.events import Peer
+    from gunicorn.workers.asgi.ledger import Entry
+    from gunicorn.workers.asgi.service import Service
+    from gunicorn.workers.asgi.socket_cycle import SocketCycle
+
+__all__ = ["Connection"]
+
+# Above this many received bytes that nobody has taken, nothing more is received.
+_READ_LIMIT = 64 * 1024
+# A client that ends its side may wait for the answer; one that was killed looks the same.
+_HALF_CLOSED = 0.1
+_LINGER_BYTES = 64 * 1024
+_LINGER_SECONDS = 2.0
+_DRAIN_IDLE = 2.0
+# Applications that go on after their response, per connection, while the next requests are served.
+_LEFTOVERS = 16
+
+
+class _Phase(Enum):
+    OPEN = "between requests, or in one"
+    SKIPPING = "throwing away the rest of a body"
+    SOCKET = "a WebSocket"
+    LINGERING = "our end is closed"
+    CLOSED = "closed, or about to be"
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one accepted socket.
+
+    Attributes:
+        transport: The socket's.
+        made: The transport exists.
+        lost: The client is gone for certain.
+        write_paused: The client takes less than it is sent.
+    """
+
+    __slots__ = (
+        "_arrival", "_budget", "_current", "_drain", "_eof", "_file_wait", "_leftovers", "_phase", "_reading_paused", "_scopes",
+        "_server", "_unsent", "alarms", "can_send_files", "http", "lost", "made", "peer", "service", "transport", "write_paused",
+    )  # fmt: skip
+
+    def __init__(self, service: Service, peer: Peer, server: object) -> None:
+        self.transport: asyncio.Transport
+        self.service = service
+        self.peer = peer
+        self.made = False
+        self.http = ServerConnection(service.policy, peer, secure=service.tls is not None)
+        self.alarms = Alarms(service.loop, self._ring)
+        self.lost = False
+        self.write_paused = False
+        self.can_send_files = service.send_files
+        self._server = server
+        self._phase = _Phase.OPEN
+        self._current: Cycle | SocketCycle | None = None
+        self._leftovers = 0
+        self._eof = False
+        self._budget = _LINGER_BYTES
+        self._unsent = 0
+        self._reading_paused = False
+        self._arrival: asyncio.Event | None = None
+        self._drain: asyncio.Event | None = None
+        self._file_wait: asyncio.Future[None] | None = None
+
+    # What the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # uvloop's are none
+        self.made = True
+        service = self.service
+        self._scopes = ScopeBase(
+            self.peer,
+            self._server,
+            root_path=service.root_path,
+            state=service.state,
+            tls=service.tls_extension(transport.get_extra_info("ssl_object")),
+        )
+        service.connections.add(self)
+        self.alarms.set(Wait.HEAD, service.header_timeout)
+        if service.draining:
+            self.begin_drain()
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase is not _Phase.OPEN:
+            _RECEIVERS[self._phase](self, data)
+            return
+        http = self.http
+        http.receive_data(data)
+        if self._current is None:
+            self._advance()
+            return
+        if self._arrival is not None:
+            self.wake()
+        if http.buffered > _READ_LIMIT:
+            self.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Keep the socket open: a client may end its side and wait for the answer (RFC 9112 9.6 does it, too)."""
+        self._eof = True
+        _EOF[self._phase](self)
+        # Under TLS the transport closes in any case.
+        return self._phase is not _Phase.CLOSED and self.service.tls is None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._phase = _Phase.CLOSED
+        self.alarms.close()
+        self.write_paused = False
+        self._wake_writers()
+        current = self._current
+        if current is not None:
+            current.client_gone()
+            self.wake()
+            self._start_grace()
+        self.service.connection_over(self)
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        self._expect_progress()
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self.alarms.clear(Wait.WRITE)
+        self._wake_writers()
+        if self._current is None and self._phase is _Phase.OPEN:
+            self._advance()
+
+    # Requests
+
+    def _advance(self) -> None:
+        """Begin the next request, if it is here and nothing is in its way."""
+        if self.write_paused or self._leftovers >= _LEFTOVERS:
+            return
+        try:
+            event = self.http.next_event()
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        if type(event) is Request:
+            self._begin(event)
+        elif event is NEED_DATA:
+            self._expect_head()
+        elif isinstance(event, ConnectionClosed):
+            self.close()
+
+    def _expect_head(self) -> None:
+        alarms = self.alarms
+        if self.http.waiting_for_head and not alarms.is_set(Wait.HEAD):
+            alarms.clear(Wait.IDLE)
+            alarms.set(Wait.HEAD, self.service.header_timeout)
+
+    def _begin(self, request: Request) -> None:
+        alarms = self.alarms
+        alarms.clear(Wait.HEAD)
+        alarms.clear(Wait.IDLE)
+        service = self.service
+        entry = service.ledger.begin(request, self.peer)
+        if request.upgrade is not None and service.sockets.wants(request):
+            self._begin_socket(request, entry)
+            return
+        cycle = Cycle(self, HttpExchange(self.http, request), entry)
+        self._current = cycle
+        service.start(cycle, self._scopes.http(request))
+        if self._eof:
+            alarms.set(Wait.NOTICE, _HALF_CLOSED)
+        if self.http.buffered > _READ_LIMIT:
+            self.pause_reading()
+
+    def response_over(self, cycle: Cycle, *, leftover: bool) -> None:
+        """The response of ``cycle`` is complete or given up: go on, or close.
+
+        Args:
+            leftover: The application still runs.
+        """
+        if cycle.responded:
+            return
+        cycle.responded = True
+        self._current = None
+        self._leftovers += leftover
+        self.service.ledger.answered(cycle.entry, cycle.exchange)
+        alarms = self.alarms
+        alarms.clear(Wait.NOTICE)
+        alarms.clear(Wait.GRACE)
+        if self._arrival is not None:
+            self.wake()
+        self._follow(cycle.exchange.after())
+
+    def _begin_socket(self, request: Request, entry: Entry) -> None:
+        service = self.service
+        made = service.sockets.open(self, request, entry)
+        if made is None:
+            self._linger()
+            return
+        self._phase = _Phase.SOCKET
+        self._current = made
+        service.start(made, self._scopes.websocket(request))
+
+    def end_socket(self) -> None:
+        """A WebSocket is over, and its last bytes are with the transport."""
+        if self._phase is _Phase.SOCKET:
+            for wait in (Wait.SOCKET, Wait.SOCKET_END):
+                self.alarms.clear(wait)
+            self._linger()
+
+    def _follow(self, after: After) -> None:
+        if after is After.NEXT:
+            self._next_cycle()
+        elif after is After.SKIP_BODY:
+            self._phase = _Phase.SKIPPING
+            self.resume_reading()
+            self.alarms.set(Wait.BODY, self.service.body_timeout)
+        elif after is After.LINGER:
+            self._linger()
+        else:
+            self.close()
+
+    def _next_cycle(self) -> None:
+        http = self.http
+        http.start_next_cycle()
+        self._phase = _Phase.OPEN
+        self.resume_reading()
+        self.alarms.set(Wait.IDLE, self.service.keepalive)
+        if http.buffered:
+            self._advance()
+        elif self._eof:
+            self.close()
+        elif self.service.draining:
+            self.begin_drain()
+
+    def leftover_over(self) -> None:
+        """An application that went on after its response has returned."""
+        self._leftovers -= 1
+        if self._current is None and self._phase is _Phase.OPEN and self.http.buffered:
+            self._advance()
+
+    def _refuse(self, error: ProtocolError) -> None:
+        self.transport.write(self.service.ledger.refuse(self.peer, error))
+        self._linger()
+
+    # For receive()
+
+    async def wait_for_input(self, exchange: HttpExchange) -> None:
+        """Return when ``exchange.next_message`` should be asked again."""
+        wanted = exchange.body_wanted
+        if wanted:
+            data = exchange.begin_body()
+            if data:
+                self.transport.write(data)
+            self.alarms.set(Wait.BODY, self.service.body_timeout)
+        try:
+            await self.arrival()
+        finally:
+            if wanted:
+                self.alarms.clear(Wait.BODY)
+
+    async def arrival(self) -> None:
+        """Return when something has happened that ``receive`` may be about."""
+        if self._arrival is None:
+            self._arrival = asyncio.Event()
+        await self._arrival.wait()
+
+    def input_taken(self) -> None:
+        if self._reading_paused and self.http.buffered <= _READ_LIMIT:
+            self.resume_reading()
+
+    def wake(self) -> None:
+        if self._arrival is not None:
+            # All that wait now, and nobody who comes later.
+            self._arrival.set()
+            self._arrival.clear()
+
+    def pause_reading(self) -> None:
+        if not self._reading_paused and not self._eof and not self.lost:
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if not self.lost and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    # For send()
+
+    async def drained(self) -> None:
+        """Return when the client has taken enough.
+
+        Raises:
+            ClientDisconnected: it has gone.
+        """
+        while self.write_paused:
+            if self._drain is None:
+                self._drain = asyncio.Event()
+            await self._drain.wait()
+        if self.lost:
+            raise ClientDisconnected
+
+    def waits_for_client(self, ready: asyncio.Future[None] | None) -> None:
+        """Something else than the transport waits until the client takes bytes; None: no more."""
+        self._file_wait = ready
+        if ready is None:
+            self.alarms.clear(Wait.WRITE)
+        else:
+            self._unsent = 0
+            self.alarms.set(Wait.WRITE, self.service.write_timeout)
+
+    def _wake_writers(self) -> None:
+        if self._drain is not None:
+            self._drain.set()
+            self._drain.clear()
+        if self._file_wait is not None and not self._file_wait.done():
+            self._file_wait.set_result(None)
+
+    def _expect_progress(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self.alarms.set(Wait.WRITE, self.service.write_timeout)
+
+    # Deadlines
+
+    def _ring(self, wait: Wait) -> None:
+        _RINGS[wait](self)
+
+    def _head_late(self) -> None:
+        if self.http.waiting_for_head:
+            self._refuse(ProtocolError(408, "header_timeout", "the request head did not arrive in time"))
+        else:
+            self.close()
+
+    def _body_late(self) -> None:
+        if self._phase is _Phase.SKIPPING:
+            self._linger()
+        elif isinstance(self._current, Cycle):
+            error = ProtocolError(408, "body_timeout", "the body stopped arriving")
+            self._current.exchange.fail_body(error)
+            self.wake()
+
+    def _write_late(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left < self._unsent:
+            self._expect_progress()  # slow, but not dead
+        else:
+            self.transport.abort()
+
+    def _notice(self) -> None:
+        if isinstance(self._current, Cycle):
+            self._current.exchange.notice_disconnect()
+            self.wake()
+            self._start_grace()
+
+    def _start_grace(self) -> None:
+        grace = self.service.disconnect_grace
+        if grace:
+            self.alarms.set(Wait.GRACE, grace)
+        else:
+            self._grace_over()
+
+    def _socket_due(self) -> None:
+        if self._phase is _Phase.SOCKET:
+            self._current.ring()  # type: ignore[union-attr]
+
+    def _grace_over(self) -> None:
+        if self._current is not None:
+            self._current.cancel("its client has left")
+
+    # The end
+
+    def begin_drain(self) -> None:
+        """The worker takes no new work: what is under way ends with ``Connection: close``."""
+        self.http.announce_close()
+        # A client that is about to send has a moment; one that is merely connected must not hold up the stop.
+        self.alarms.limit(Wait.IDLE, _DRAIN_IDLE)
+        if not self.http.buffered:
+            self.alarms.limit(Wait.HEAD, _DRAIN_IDLE)
+
+    def _linger(self) -> None:
+        """Close without a reset: our end now, the rest when the client has closed or has had its time (RFC 9112 9.6)."""
+        self._phase = _Phase.LINGERING
+        transport = self.transport
+        if self._eof or self.lost or not transport.can_write_eof():
+            self.close()
+            return
+        transport.write_eof()
+        self.resume_reading()
+        self._wait_for_end()
+
+    def close(self) -> None:
+        """Send what is left, and close."""
+        self._phase = _Phase.CLOSED
+        if not self.lost:
+            self.transport.close()
+            self._wait_for_end()
+
+    def _wait_for_end(self) -> None:
+        """The transport has no deadline of its own for the last bytes, nor for the client's end."""
+        alarms = self.alarms
+        for wait in (Wait.HEAD, Wait.IDLE, Wait.BODY):
+            alarms.clear(wait)
+        if self.transport.get_write_buffer_size():
+            self._expect_progress()
+        alarms.set(Wait.CLOSE, _LINGER_SECONDS)
+
+    def _end_late(self) -> None:
+        if self.lost:
+            return
+        if self.transport.get_write_buffer_size():
+            self.alarms.set(Wait.CLOSE, _LINGER_SECONDS)  # WRITE decides about a client that takes nothing
+        else:
+            self.transport.abort()
+
+    def end_idle(self) -> None:
+        """Close, unless an application is at work here."""
+        if self._current is None:
+            self.close()
+
+    def cut(self) -> None:
+        """Drop the connection, whatever is under way."""
+        if not self.lost:
+            self._phase = _Phase.CLOSED
+            self.transport.abort()
+
+    # Receivers
+
+    def _skip(self, data: bytes) -> None:
+        http = self.http
+        http.receive_data(data)
+        try:
+            skipped = http.discard_body()
+        except ProtocolError as error:
+            self.service.log.debug("Bad rest of a body from %s: %s", self.peer.host, error)
+            self._linger()
+            return
+        if skipped:
+            self.alarms.clear(Wait.BODY)
+            self._next_cycle()
+        elif http.must_close:
+            self._linger()
+
+    def _feed_socket(self, data: bytes) -> None:
+        assert self._current is not None
+        self._current.data_received(data)  # type: ignore[union-attr]
+
+    def _discard(self, data: bytes) -> None:
+        self._budget -= len(data)
+        if self._budget <= 0:
+            self.close()
+
+    def _ignore(self, data: bytes) -> None:
+        """What arrives while the transport closes."""
+
+    def _eof_open(self) -> None:
+        self.http.receive_data(b"")
+        if self._current is None:
+            self._advance()
+        else:
+            # Who waits for the rest of a body learns at once that it will not come.
+            self.wake()
+            self.alarms.set(Wait.NOTICE, _HALF_CLOSED)
+
+    def _eof_socket(self) -> None:
+        self._feed_socket(b"")
+        self._start_grace()
+
+    def _eof_ends(self) -> None:
+        self.close()
+
+
+_RECEIVERS: dict[_Phase, Callable[[Connection, bytes], None]] = {
+    _Phase.SKIPPING: Connection._skip,
+    _Phase.SOCKET: Connection._feed_socket,
+    _Phase.LINGERING: Connection._discard,
+    _Phase.CLOSED: Connection._ignore,
+}
+
+_EOF: dict[_Phase, Callable[[Connection], None]] = {
+    _Phase.OPEN: Connection._eof_open,
+    _Phase.SKIPPING: Connection._eof_ends,
+    _Phase.SOCKET: Connection._eof_socket,
+    _Phase.LINGERING: Connection._eof_ends,
+    _Phase.CLOSED: Connection._eof_ends,
+}
+
+_RINGS: dict[Wait, Callable[[Connection], None]] = {
+    Wait.HEAD: Connection._head_late,
+    Wait.IDLE: Connection.close,
+    Wait.BODY: Connection._body_late,
+    Wait.WRITE: Connection._write_late,
+    Wait.NOTICE: Connection._notice,
+    Wait.GRACE: Connection._grace_over,
+    Wait.CLOSE: Connection._end_late,
+    Wait.SOCKET: Connection._socket_due,
+    Wait.SOCKET_END: Connection.end_socket,
+}

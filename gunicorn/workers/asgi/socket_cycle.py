@@ -1,0 +1,142 @@
+"""One WebSocket on asyncio: the application's task, its ``receive`` and its ``send``, and the bytes of both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.asgi.websocket import CLOSE_WAIT
+from gunicorn.workers.asgi.alarms import Wait
+
+if TYPE_CHECKING:
+    from gunicorn.asgi.websocket import WebSocketSession
+    from gunicorn.workers.asgi.ledger import Entry
+    from gunicorn.workers.asgi.protocol import Connection
+
+__all__ = ["SocketCycle"]
+
+Message = dict[str, Any]
+
+
+class SocketCycle:
+    """The driver's side of a ``WebSocketSession``; the same shape as ``Cycle``.
+
+    Attributes:
+        task: Runs the application; set by whoever makes it.
+        reason: Why it was cancelled; empty while it was not.
+    """
+
+    __slots__ = ("_connection", "_ended", "_sending", "_started", "entry", "reason", "session", "task")
+
+    def __init__(self, connection: Connection, session: WebSocketSession, entry: Entry) -> None:
+        self._connection = connection
+        self.session = session
+        self.entry = entry
+        self.task: asyncio.Task[None] | None = None
+        self.reason = ""
+        self._sending = asyncio.Lock()
+        self._started = False
+        self._ended = False
+
+    async def receive(self) -> Message:
+        session, connection = self.session, self._connection
+        while (message := session.next_message()) is None:
+            await connection.arrival()
+        if not session.paused:
+            connection.resume_reading()
+        return message
+
+    async def send(self, message: Message) -> None:
+        connection = self._connection
+        # The pieces of two messages must not mix, and a generator has one user at a time.
+        async with self._sending:
+            for piece in self.session.send(message):
+                connection.transport.write(piece)
+                if connection.write_paused:
+                    await connection.drained()
+                    self.session.progress(connection.service.loop.time())
+            self._settle()
+
+    async def run(self, app: Any, scope: dict[str, Any]) -> None:
+        """Call the application and see to it that the WebSocket has an end. Raises nothing."""
+        self._started = True
+        error: BaseException | None = None
+        try:
+            if self.reason:
+                raise asyncio.CancelledError
+            await app(scope, self.receive, self.send)
+        except GeneratorExit:
+            raise  # the loop is gone, and so is everything that could be done here
+        except BaseException as raised:  # noqa: BLE001 - the boundary of the application's code
+            error = raised
+        self._finish(error)
+        del error  # its traceback refers to this frame
+
+    def _finish(self, error: BaseException | None) -> None:
+        service = self._connection.service
+        self._ended = True
+        session = self.session
+        gone = session.must_close or session.closing
+        self._write(session.finish(failed=error is not None))
+        service.ledger.socket_over(
+            self.entry, 101 if session.accepted else session.denied, error, self.reason, gone=gone
+        )
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            service.leave_with(error)
+        self._settle()
+        service.cycle_over(self)
+
+    def cancel(self, reason: str) -> None:
+        """End the application, as ``Cycle.cancel``."""
+        if not self.reason:
+            self.reason = reason
+            if self._started and self.task is not None:
+                self.task.cancel()
+
+    # From the connection
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what arrived, ``b""`` for the end of it. Pongs leave at once, ahead of everything."""
+        self._write(self.session.receive_data(data))
+        if self.session.paused:
+            self._connection.pause_reading()
+        self._connection.wake()
+        self._settle()
+
+    def client_gone(self) -> None:
+        self.session.receive_data(b"")
+
+    def ring(self) -> None:
+        """A ping is due, or the answer to one has not come."""
+        self._write(self.session.tick(self._connection.service.loop.time()))
+        self._connection.wake()
+        self._settle()
+
+    def go_away(self) -> None:
+        """The worker leaves: 1012 (Service Restart), or 503 before the accept."""
+        if not self._ended:
+            self._write(self.session.go_away())
+            self._connection.wake()
+            self._settle()
+
+    def _write(self, data: bytes) -> None:
+        if data and not self._connection.lost:
+            self._connection.transport.write(data)
+
+    def _settle(self) -> None:
+        """Do what the session's flags ask for."""
+        session, connection = self.session, self._connection
+        if connection.lost:
+            return
+        alarms = connection.alarms
+        if session.must_close:
+            connection.end_socket()
+        elif session.closing:
+            if not alarms.is_set(Wait.SOCKET_END):
+                alarms.clear(Wait.SOCKET)
+                alarms.set(Wait.SOCKET_END, CLOSE_WAIT)
+        elif session.accepted:
+            if session.deadline == inf and not alarms.is_set(Wait.SOCKET):
+                self._write(session.tick(connection.service.loop.time()))
+            alarms.at(Wait.SOCKET, session.deadline)

@@ -1,0 +1,215 @@
+"""One request on trio: the application, its ``receive`` and its ``send``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextvars import copy_context
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from gunicorn.asgi.errors import ClientDisconnected
+from gunicorn.asgi.http import FileBody, HttpExchange, Stage
+from gunicorn.errors import ProtocolError
+from gunicorn.workers.asgi.trio_steps import stepwise
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+if TYPE_CHECKING:
+    from gunicorn.http.events import Request
+    from gunicorn.workers.asgi.ledger import Entry
+    from gunicorn.workers.asgi.trio_connection import Connection
+
+__all__ = ["Cycle", "without_cancelled"]
+
+Message = dict[str, Any]
+_DONE = Stage.DONE
+# How many messages an application may take or send without letting anybody else run.
+_TURN = 16
+
+
+class Cycle:
+    """The driver's side of an ``HttpExchange``.
+
+    Attributes:
+        scope: What is cancelled to end the application; set by the connection.
+        reason: Why it was cancelled; empty while it was not.
+        detached: Another task serves the connection now.
+    """
+
+    __slots__ = ("_connection", "_turn", "detached", "entry", "exchange", "farewell", "reason", "scope")
+
+    def __init__(self, connection: Connection, request: Request, entry: Entry, scope: trio.CancelScope) -> None:
+        self._connection = connection
+        self.exchange = HttpExchange(connection.http, request)
+        self.entry = entry
+        self.scope = scope
+        self.reason = ""
+        self.detached = False
+        self.farewell: trio.CancelScope | None = None
+        self._turn = 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client needs the application no more."""
+        return self.exchange.stage is _DONE
+
+    # For the application
+
+    async def receive(self) -> Message:
+        exchange = self.exchange
+        message = exchange.next_message()
+        if message is None:
+            message = await self._next_message()
+        elif message["type"] == "http.disconnect":
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._take_turn()
+        self._connection.input_taken()
+        return message
+
+    async def _next_message(self) -> Message:
+        exchange, connection = self.exchange, self._connection
+        while (message := exchange.next_message()) is None:
+            if not exchange.body_wanted:
+                await connection.wait_for_input()
+                continue
+            data = exchange.begin_body()
+            if data:
+                await connection.link.write(data)
+            if not connection.take_what_is_here():
+                await self._wait_for_body()
+        return message
+
+    async def _wait_for_body(self) -> None:
+        connection = self._connection
+        with trio.move_on_after(connection.service.body_timeout or inf) as wait:
+            await connection.wait_for_input()
+        if wait.cancelled_caught and self.exchange.body_wanted:
+            self.exchange.fail_body(ProtocolError(408, "body_timeout", "the body stopped arriving"))
+            connection.wake()
+
+    async def send(self, message: Message) -> None:
+        exchange = self.exchange
+        data = exchange.send(message)
+        if data.__class__ is FileBody:
+            await self._send_file(data.path)  # type: ignore[union-attr]
+        elif data:
+            try:
+                await self._connection.link.write(data)  # type: ignore[arg-type]
+            except ClientDisconnected:
+                self.client_gone()
+                raise
+        if exchange.stage is _DONE:
+            self._connection.response_over(self)
+        else:
+            await self._take_turn()
+
+    async def _send_file(self, path: str) -> None:
+        link, exchange = self._connection.link, self.exchange
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            before, count, after = exchange.begin_file(os.fstat(fd).st_size)
+            await link.write(before)
+            await link.write_file(fd, count)
+            if after:
+                await link.write(after)
+        except ClientDisconnected:
+            self.client_gone()
+            raise
+        finally:
+            os.close(fd)
+
+    async def _take_turn(self) -> None:
+        """Now and then let others run: neither a fast client nor a fast application must starve the loop."""
+        self._turn += 1
+        if not self._turn % _TURN:
+            await trio.lowlevel.checkpoint()
+
+    # For the connection
+
+    async def run(self, app: Any, scope: dict[str, Any]) -> None:
+        """Call the application and see to it that its response has an end.
+
+        Raises:
+            trio.Cancelled: the application was cancelled; nothing else.
+        """
+        ledger = self._connection.service.ledger
+        error: BaseException | None = None
+        try:
+            if ledger.pre_request is not None:
+                ledger.enter(self.entry)
+            await stepwise(app(scope, self.receive, self.send), copy_context(), self._suspended)
+        except GeneratorExit:
+            raise  # the loop is gone, and so is everything that could be done here
+        except BaseException as raised:  # noqa: BLE001 - the boundary of the application's code
+            error = raised
+        try:
+            self._ended(error)
+            if error is not None:
+                _raise_cancelled(error)
+        finally:
+            del error  # its traceback refers to this frame
+
+    def _suspended(self) -> None:
+        connection = self._connection
+        if not connection.reading:
+            connection.start_reader()
+        if self.exchange.stage is _DONE and not self.detached:
+            connection.detach(self)
+
+    def _ended(self, error: BaseException | None) -> None:
+        connection, exchange = self._connection, self.exchange
+        if error is not None or exchange.stage is not _DONE:
+            rest = without_cancelled(error)
+            data = connection.service.ledger.conclude(self.entry, exchange, error if rest is None else rest, self.reason)
+            if data:
+                self._write_page(data)
+            if isinstance(rest, (SystemExit, KeyboardInterrupt)):
+                connection.service.leave_with(rest)
+        connection.response_over(self)
+        connection.service.ledger.end(self.entry, exchange)
+
+    def _write_page(self, data: bytes) -> None:
+        # At once or never: an error page fits into the socket's buffer, and this may be a cancelled task.
+        try:
+            self._connection.link.write_now(data)
+        except ClientDisconnected:
+            self.client_gone()
+
+    def client_gone(self) -> None:
+        """Nothing that is sent arrives any more."""
+        self.exchange.disconnect()
+        self._connection.wake()
+
+    def client_left(self) -> None:
+        """The client has ended its side; it may still read."""
+        self.exchange.notice_disconnect()
+        self._connection.wake()
+
+    def cancel(self, reason: str) -> None:
+        """End the application; what it shields may take its time."""
+        self.reason = self.reason or reason
+        self.scope.cancel()
+
+
+def without_cancelled(error: BaseException | None) -> BaseException | None:
+    """What of ``error`` is the application's own, and not our cancellation."""
+    if isinstance(error, trio.Cancelled):
+        return None
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return error
+
+
+def _raise_cancelled(error: BaseException) -> None:
+    """Hand a cancellation on to its scope. ``error`` itself was dealt with."""
+    if isinstance(error, trio.Cancelled):
+        raise error
+    if isinstance(error, BaseExceptionGroup):
+        cancelled = error.split(trio.Cancelled)[0]
+        if cancelled is not None:
+            raise cancelled
