@@ -6,7 +6,17 @@ from typing import Union
 
 import attrs
 
-__all__ = ["Abandoned", "Action", "ChildExit", "CrashLooping", "Halt", "Promoted", "Retire", "SpawnChild", "Wake"]
+__all__ = [
+    "Abandoned",
+    "Action",
+    "ChildExit",
+    "CrashLooping",
+    "Halt",
+    "Promoted",
+    "Retire",
+    "SpawnChild",
+    "Wake",
+]
 
 
 @attrs.frozen
@@ -14,13 +24,14 @@ class ChildExit:
     """How a child ended: by ``code`` or by ``signal``, whichever is not None.
 
     ``timed_out`` means that the arbiter ended it because it passed a deadline, ``reason`` is what the child
-    (or the spawner) said.
+    (or the spawner) said. ``peak_memory`` is resident memory in bytes, where the system tells.
     """
 
     code: int | None = None
     signal: int | None = None
     timed_out: bool = False
     reason: str = ""
+    peak_memory: int | None = attrs.field(default=None, eq=False)
 
     def __str__(self) -> str:
         how = f"exit code {self.code}" if self.signal is None else f"signal {self.signal}"

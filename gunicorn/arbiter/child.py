@@ -8,44 +8,39 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
-from gunicorn.arbiter.handle import receive, receive_pending
-from gunicorn.arbiter.obituary import log_death, log_requests
-from gunicorn.arbiter.roster import ChildExit, SpawnChild
+from gunicorn.arbiter.actions import ChildExit, SpawnChild
+from gunicorn.arbiter.death import Cause, DeathRecord, Request, in_flight, signal_name
+from gunicorn.arbiter.handle import SpawnError, receive, receive_pending
 from gunicorn.process.channel import ChannelClosed
+from gunicorn.process.memory import Memory, measure
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gunicorn.arbiter.handle import Handle
+    from gunicorn.arbiter.log import Log
     from gunicorn.process.channel import Channel
     from gunicorn.process.messages import Message
     from gunicorn.process.slots import Slot
 
-__all__ = ["Child", "Observer", "SpawnError", "StopPlan", "Timing"]
+__all__ = ["Child", "Observer", "StopPlan", "Timing"]
 
-#: Between SIGABRT and SIGKILL of a worker that hangs: time for ``worker_abort`` and a traceback, seconds.
-ABORT_WAIT = 1.0
+#: From the moment at which a worker is found to hang until SIGKILL, seconds. Its stacks are taken first, then
+#: SIGABRT gives ``worker_abort`` the rest. With the reaping it stays under a second.
+ABORT_WAIT = 0.9
 #: For a worker that is stopped before it serves, seconds.
 BOOTING_WAIT = 2.0
 #: For the kernel to end a process after SIGKILL, seconds. One in uninterruptible sleep may take for ever.
 KILL_WAIT = 1.0
 #: A wake-up this late (seconds) means that this process did not run either: suspended, stopped or starved.
 SUSPENDED = 1.0
-
-
-class SpawnError(Exception):
-    """The spawner could not make the process."""
-
-    def __init__(self, exit_code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.exit_code = exit_code
-        self.reason = reason
 
 
 class Observer(Protocol):
@@ -64,24 +59,15 @@ class Observer(Protocol):
         """It is gone and reaped, or was never made."""
 
 
-class Log(Protocol):
-    """What is used of a logger."""
-
-    def debug(self, msg: str, *args: object) -> None: ...
-    def info(self, msg: str, *args: object) -> None: ...
-    def warning(self, msg: str, *args: object) -> None: ...
-    def error(self, msg: str, *args: object) -> None: ...
-    def critical(self, msg: str, *args: object) -> None: ...
-
-
 @attrs.define
 class StopPlan:
     """How workers are asked to stop, shared by all: one signal, and one absolute deadline (trio clock) when
-    the server ends.
+    the server ends. With ``hands_over`` their tasks end and they do not: another process image takes them.
     """
 
     signal: int = signal.SIGTERM
     deadline: float = float("inf")
+    hands_over: bool = False
 
 
 @attrs.frozen
@@ -90,6 +76,23 @@ class Timing:
 
     liveness: float
     graceful: float
+    boot: float = 0.0
+
+
+@attrs.frozen
+class LastMoments:
+    """What can only be learned while the process is there."""
+
+    in_flight: tuple[Request, ...]
+    memory: Memory | None
+    stacks: str
+
+
+_KILLERS = {
+    True: Cause.OUT_OF_MEMORY,
+    False: Cause.KILLED,
+    None: Cause.KILLED_OR_OUT_OF_MEMORY,
+}
 
 
 class Child:
@@ -100,6 +103,10 @@ class Child:
         slot: Its shared memory.
         spawn: Makes the process; raises ``SpawnError``.
         clock: The clock of ``slot.deadline``, ``time.monotonic`` in production.
+        out_of_memory: Asked once when it was killed from outside: whether the kernel did, None if unknown.
+
+    Attributes:
+        death: Once it has ended, unless as planned.
     """
 
     def __init__(
@@ -113,6 +120,7 @@ class Child:
         timing: Timing,
         log: Log,
         clock: Callable[[], float],
+        out_of_memory: Callable[[], bool | None] = lambda: None,
     ) -> None:
         self.order = order
         self.age = order.age
@@ -125,6 +133,9 @@ class Child:
         self._timing = timing
         self._log = log
         self._clock = clock
+        self._out_of_memory = out_of_memory
+        self.death: DeathRecord | None = None
+        self._last_moments: LastMoments | None = None
         self._scope = trio.CancelScope()
         self._grace = trio.CancelScope()
         self._stop_by = plan.deadline
@@ -155,6 +166,10 @@ class Child:
         if self._handle is not None:
             self._handle.send_signal(number)
 
+    async def stacks(self) -> str:
+        """The stacks of all its threads, as text: at once, or what came within a third of a second."""
+        return await self._handle.dump_stacks() if self._handle is not None else ""
+
     def reopen_logs(self) -> None:
         """Have it reopen its log files, as soon as it has the handler for that."""
         if self.is_ready:
@@ -170,7 +185,8 @@ class Child:
             with self._scope:
                 await self._live()
         finally:
-            self._bury()
+            if self._handle is None or not self._plan.hands_over:
+                self._bury()
 
     async def _live(self) -> None:
         self._handle = handle = await self._make()
@@ -186,7 +202,8 @@ class Child:
                 ended = await handle.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            self._ended = ended or await self._stop(handle)
+            if ended is not None or not self._plan.hands_over:
+                self._ended = ended or await self._stop(handle)
 
     async def _make(self) -> Handle | None:
         """Ask for the process.
@@ -197,6 +214,7 @@ class Child:
             with self._shield():
                 return await self._spawn(self.order)
         except SpawnError as error:
+            self._log.error("A worker cannot be made: %s", error.reason)
             self._ended = ChildExit(code=error.exit_code, reason=error.reason)
         return None
 
@@ -215,7 +233,8 @@ class Child:
             return await handle.wait()
         self._killed = True
         self._log.warning("Worker (pid:%s) did not stop in time and is killed.", self.pid)
-        log_requests(self._log, self)
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + KILL_WAIT / 2):
+            await self._look_at(handle)
         handle.send_signal(signal.SIGKILL)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + KILL_WAIT):
             return await handle.wait()
@@ -231,10 +250,16 @@ class Child:
                 break
         self._timed_out = self._killed = True
         self._log.critical("WORKER TIMEOUT (pid:%s)", self.pid)
-        log_requests(self._log, self)
+        kill_at = trio.current_time() + ABORT_WAIT
+        await self._look_at(handle)
         handle.send_signal(signal.SIGABRT)
-        await trio.sleep(ABORT_WAIT)
+        await trio.sleep_until(kill_at)
         handle.send_signal(signal.SIGKILL)
+
+    async def _look_at(self, handle: Handle) -> None:
+        """Before it is aborted: a worker that can still unwind clears its table on the way out."""
+        requests, memory = in_flight(self.slot.table.snapshot()), measure(self.pid)
+        self._last_moments = LastMoments(requests, memory, await handle.dump_stacks())
 
     async def _is_late(self) -> bool:
         """Wait until the deadline in the slot has passed; whether that was noticed far too late."""
@@ -272,14 +297,62 @@ class Child:
     # --- the end ---
 
     def _bury(self) -> None:
-        handle, self._handle = self._handle, None
+        handle = self._handle
         if handle is not None:
             self._hear_last_words(handle.report)
+            self._write_record(handle)
+            self._handle = None
             handle.close()
-            log_death(self._log, self, self._conclude(), by_us=self._killed)
-        # The table of requests had to outlive the worker for the log; the next one starts clean.
+        # The table of requests had to outlive the worker for the record; the next one starts clean.
         self.slot.reset()
         self._observer.child_exited(self, self._conclude())
+
+    def _write_record(self, handle: Handle) -> None:
+        ended = self._conclude()
+        cause = self._cause(ended)
+        if cause is not None:
+            self.death = self._record(cause, ended, handle)
+            self._log.error("%s", self.death)
+        elif ended.signal is not None:
+            self._log.info("Worker (pid:%s) was sent %s!", self.pid, signal_name(ended.signal))
+
+    def _cause(self, ended: ChildExit) -> Cause | None:
+        """None for an end that was asked for."""
+        if self._timed_out:
+            return Cause.TIMEOUT if self.is_ready else Cause.BOOT_TIMEOUT
+        if self._killed:
+            return Cause.STUCK if self.is_ready else None
+        if ended.signal == signal.SIGKILL:
+            return _KILLERS[self._out_of_memory()]
+        if ended.signal is not None:
+            is_stop = ended.signal in (signal.SIGTERM, self._plan.signal)
+            return None if is_stop else Cause.SIGNAL
+        if ended.code:
+            return Cause.EXIT if self.is_ready else Cause.BOOT
+        return None
+
+    def _record(self, cause: Cause, ended: ChildExit, handle: Handle) -> DeathRecord:
+        last = self._last_moments or LastMoments(
+            in_flight(self.slot.table.snapshot()), None, handle.read_stacks()
+        )
+        return DeathRecord(
+            cause=cause,
+            at=time.time(),
+            pid=self.pid,
+            number=self.age,
+            slot=self.order.slot,
+            generation=self.order.generation,
+            exit_code=ended.code,
+            signal=ended.signal,
+            seconds=self._timing.liveness if self.is_ready else self._timing.boot,
+            reason=ended.reason,
+            lived=time.monotonic() - self.slot.started,
+            requests=self.slot.requests,
+            memory=last.memory,
+            peak_memory=ended.peak_memory,
+            in_flight=last.in_flight,
+            stacks=last.stacks,
+        )
 
     def _hear_last_words(self, report: Channel) -> None:
         """The exit can be noticed before what was sent ahead of it has been read."""
@@ -292,5 +365,5 @@ class Child:
     def _conclude(self) -> ChildExit:
         if self._boot_failure is not None and not self.is_ready:
             code, reason = self._boot_failure.exit_code, self._boot_failure.reason
-            return ChildExit(code=code, reason=reason, timed_out=self._timed_out)
+            return attrs.evolve(self._ended, code=code, signal=None, reason=reason, timed_out=self._timed_out)
         return attrs.evolve(self._ended, timed_out=self._timed_out)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from gunicorn.arbiter.child import SpawnError
-from gunicorn.arbiter.handle import Handle, receive, send
+from gunicorn.arbiter.handle import Handle, SpawnError, receive, send
 from gunicorn.process.channel import Channel, ChannelClosed
 from gunicorn.process.messages import (
     Exited,
@@ -32,8 +31,8 @@ from gunicorn.process.messages import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from gunicorn.arbiter.child import Log
-    from gunicorn.arbiter.roster import SpawnChild
+    from gunicorn.arbiter.actions import SpawnChild
+    from gunicorn.arbiter.log import Log
     from gunicorn.process.messages import Message
 
 __all__ = ["Foundry", "MoldError", "Process"]
@@ -295,8 +294,8 @@ class Foundry:
     def _take_spawned(self, message: Spawned, fds: list[int]) -> None:
         report = Channel.from_fd(fds[0])
         report.setblocking(False)
-        handle = Handle(message.pid, report, fds[1] if len(fds) > 1 else None)
-        if len(fds) == 1:
+        handle = Handle(message.pid, report, fds[1], fds[2] if len(fds) > 2 else None)
+        if len(fds) == 2:
             self._handles[message.pid] = handle
         request = self._orders.get(message.age)
         if request is None or request.answered.is_set():

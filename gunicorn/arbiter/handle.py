@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING
 
 import trio
 
-from gunicorn.arbiter.roster import ChildExit
+from gunicorn.arbiter.actions import ChildExit
+from gunicorn.process.stacks import STACK_SIGNAL
 
 if TYPE_CHECKING:
     from gunicorn.process.channel import Channel
     from gunicorn.process.messages import Message
 
-__all__ = ["Handle", "receive", "receive_pending", "send"]
+__all__ = ["Handle", "SpawnError", "receive", "receive_pending", "send"]
+
+#: For a worker to write its stacks, seconds. It takes milliseconds where the processor is free, and a process
+#: that is stopped never does.
+DUMP_WAIT = 0.3
+#: The stacks have no end mark: this long (seconds) after the last piece they are complete.
+DUMP_QUIET = 0.05
+_PIPE = 65536
+
+
+class SpawnError(Exception):
+    """The spawner could not make the process."""
+
+    def __init__(self, exit_code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+        self.reason = reason
 
 
 async def receive(channel: Channel) -> tuple[Message, list[int]]:
@@ -67,12 +85,15 @@ class Handle:
     Args:
         pid: Process id.
         report: Its report channel.
-        pidfd: Its pidfd, or None where the spawner reaps. Owned by the handle, as is the channel.
+        stacks: The pipe to which it writes its stacks when asked.
+        pidfd: Its pidfd, or None where the spawner reaps. All three belong to the handle.
     """
 
-    def __init__(self, pid: int, report: Channel, pidfd: int | None) -> None:
+    def __init__(self, pid: int, report: Channel, stacks: int, pidfd: int | None) -> None:
         self.pid = pid
         self.report = report
+        self._stacks = stacks
+        self._dumping = trio.Lock()
         self._pidfd = pidfd
         self._ended: ChildExit | None = None
         self._told = trio.Event()
@@ -83,7 +104,7 @@ class Handle:
             await self._told.wait()
         elif self._ended is None:
             await trio.lowlevel.wait_readable(self._pidfd)
-            self._ended = _reap(self._pidfd)
+            self._ended = _reap(self._pidfd, self.pid)
         assert self._ended is not None
         return self._ended
 
@@ -101,29 +122,66 @@ class Handle:
         except ProcessLookupError:
             pass
 
+    async def dump_stacks(self) -> str:
+        """The stacks of all its threads now; what came until then if it does not answer in time."""
+        pieces: list[bytes] = []
+        async with self._dumping:
+            self.read_stacks()
+            self.send_signal(STACK_SIGNAL)
+            deadline = trio.current_time() + DUMP_WAIT
+            with trio.CancelScope(deadline=deadline) as scope, contextlib.suppress(trio.ClosedResourceError):
+                while self._stacks >= 0 and (not pieces or pieces[-1]):
+                    await trio.lowlevel.wait_readable(self._stacks)
+                    pieces.append(self._read())
+                    scope.deadline = min(deadline, trio.current_time() + DUMP_QUIET)
+        return b"".join(pieces).decode("utf-8", "replace")
+
+    def read_stacks(self) -> str:
+        """What it has written unasked: the stacks of a crash."""
+        pieces = [self._read()]
+        while pieces[-1]:
+            pieces.append(self._read())
+        return b"".join(pieces).decode("utf-8", "replace")
+
+    def _read(self) -> bytes:
+        if self._stacks < 0:
+            return b""
+        try:
+            return os.read(self._stacks, _PIPE)
+        except BlockingIOError:
+            return b""
+
     def set_status(self, status: int) -> None:
         """The spawner reaped the process; ``status`` is as from ``os.waitpid``."""
-        if os.WIFSIGNALED(status):
-            self._ended = ChildExit(signal=os.WTERMSIG(status))
-        else:
-            self._ended = ChildExit(code=os.WEXITSTATUS(status))
+        self._ended = _as_exit(status)
         self._told.set()
 
     def close(self) -> None:
         """Give the descriptors back. The worker sees the end of its report channel and stops."""
         self.report.close()
+        if self._stacks >= 0:
+            # Somebody may be waiting for a dump, on demand.
+            trio.lowlevel.notify_closing(self._stacks)
+            os.close(self._stacks)
+            self._stacks = -1
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
 
 
-def _reap(pidfd: int) -> ChildExit:
+def _reap(pidfd: int, pid: int) -> ChildExit:
     try:
-        info = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        # Only a look: as long as it is not reaped the pid cannot be another process's.
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+        _, status, usage = os.wait4(pid, 0)
     except ChildProcessError:
         # Something in this process (a hook with os.wait(), say) took the status. The process is gone, that
         # is certain.
         return ChildExit(code=0, reason="its exit status was taken by someone else")
-    if info is None or info.si_code == os.CLD_EXITED:
-        return ChildExit(code=info.si_status if info else 0)
-    return ChildExit(signal=info.si_status)
+    return _as_exit(status, usage.ru_maxrss * 1024)
+
+
+def _as_exit(status: int, peak_memory: int | None = None) -> ChildExit:
+    if os.WIFSIGNALED(status):
+        return ChildExit(signal=os.WTERMSIG(status), peak_memory=peak_memory)
+    return ChildExit(code=os.WEXITSTATUS(status), peak_memory=peak_memory)

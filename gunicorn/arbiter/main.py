@@ -13,25 +13,36 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from gunicorn.arbiter.actions import (
+    Abandoned,
+    ChildExit,
+    CrashLooping,
+    Halt,
+    Promoted,
+    Retire,
+    SpawnChild,
+    Wake,
+)
+from gunicorn.arbiter.boot import SIGNALS, boot_seconds, prepare_slot
 from gunicorn.arbiter.child import Child, StopPlan, Timing
 from gunicorn.arbiter.foundry import Foundry, MoldError
+from gunicorn.arbiter.master import WorkerView
 from gunicorn.arbiter.notify import Notifier
 from gunicorn.arbiter.processes import Forked, start_fork_server
 from gunicorn.arbiter.reaper import reap_strangers
 from gunicorn.arbiter.reload import Reload
-from gunicorn.arbiter.roster import Abandoned, ChildExit, Halt, Promoted, Retire, SpawnChild, Wake
-from gunicorn.arbiter.server import WorkerView
-from gunicorn.arbiter.startup import SIGNALS, boot_seconds, prepare_slot
+from gunicorn.arbiter.roster import Roster
 from gunicorn.arbiter.upgrade import Upgrade
-from gunicorn.process.messages import Spawn, StartMold
+from gunicorn.process.memory import OomKills
+from gunicorn.process.messages import StartMold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from gunicorn.arbiter.actions import Action
+    from gunicorn.arbiter.boot import Boot
     from gunicorn.arbiter.foundry import Process
-    from gunicorn.arbiter.roster import Action
-    from gunicorn.arbiter.server import Arbiter
-    from gunicorn.arbiter.startup import Boot
+    from gunicorn.arbiter.master import Master
     from gunicorn.process.channel import Channel
 
 __all__ = ["Supervisor", "run"]
@@ -42,7 +53,7 @@ QUICK = 2.0
 FORK_SERVER_WAIT = 0.5
 
 
-def run(server: Arbiter, boot: Boot) -> int:
+def run(server: Master, boot: Boot) -> int:
     """Run the event loop to the end of the server; the exit status."""
     return trio.run(Supervisor(server, boot).run)
 
@@ -50,10 +61,14 @@ def run(server: Arbiter, boot: Boot) -> int:
 class Supervisor:
     """The running server."""
 
-    def __init__(self, server: Arbiter, boot: Boot) -> None:
+    def __init__(self, server: Master, boot: Boot) -> None:
         self.server = server
         self.boot = boot
-        self.roster = boot.roster
+        cfg = server.cfg
+        self.roster = Roster(
+            cfg.workers, len(boot.slots), surge=cfg.reload_surge, unavailable=cfg.reload_unavailable
+        )
+        self.oom_kills = OomKills.of_this_process()
         self.plan = StopPlan()
         self.children: dict[int, Child] = {}
         self.notifier = Notifier()
@@ -70,6 +85,7 @@ class Supervisor:
             Retire: lambda action: self.children[action.age].retire(),
             Promoted: lambda action: self.reload.promoted(action.generation),
             Abandoned: lambda action: self.reload.abandoned(action.generation, action.reason),
+            CrashLooping: self._slow_down,
             Halt: self._halt,
             Wake: self._set_timer,
         }
@@ -105,10 +121,10 @@ class Supervisor:
             # In the outer nursery, so that signals are heard while this one waits for its end.
             self._services.start_soon(self._take_signals, signals)
             self._workers.start_soon(self._keep_time)
-            for order in self.boot.orders:
-                self._adopt(order)
             if self.boot.needs_mold:
                 self._workers.start_soon(self._load_first_generation)
+            else:
+                self._adopt_first_generation()
             for number in self.boot.early:
                 self._handle(number)
             self._reap()
@@ -134,6 +150,12 @@ class Supervisor:
             with trio.CancelScope() as self._timer:
                 await trio.sleep_forever()
             self.execute(self.roster.tick(trio.current_time()))
+
+    def _adopt_first_generation(self) -> None:
+        """Those that the start has asked for, which are the same that the roster asks for."""
+        for order in self.roster.tick(trio.current_time()):
+            assert isinstance(order, SpawnChild)
+            self._adopt(order)
 
     async def _load_first_generation(self) -> None:
         """``preload_app``: workers come after the mold that has imported the application."""
@@ -166,7 +188,7 @@ class Supervisor:
 
     def _adopt(self, order: SpawnChild) -> None:
         cfg = self.server.cfg
-        timing = Timing(liveness=cfg.timeout, graceful=cfg.graceful_timeout)
+        timing = Timing(cfg.timeout, cfg.graceful_timeout, boot_seconds(cfg))
         self.children[order.age] = child = Child(
             order,
             self.boot.slots[order.slot],
@@ -176,6 +198,7 @@ class Supervisor:
             timing=timing,
             log=self.server.log,
             clock=time.monotonic,
+            out_of_memory=self.oom_kills.claim,
         )
         self._workers.start_soon(child.run)
 
@@ -183,6 +206,13 @@ class Supervisor:
         self.exit_status = action.exit_status
         self.server.log.error("Reason: %s", action.reason)
         self._stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
+
+    def _slow_down(self, action: CrashLooping) -> None:
+        self.server.log.error(
+            "Workers are crash-looping, next try in %.1f s (%s failures in a row)",
+            action.seconds,
+            action.failures,
+        )
 
     def _set_timer(self, action: Wake) -> None:
         self._timer.deadline = action.at
@@ -204,6 +234,8 @@ class Supervisor:
 
     def child_exited(self, child: Child, ended: ChildExit) -> None:
         del self.children[child.age]
+        if child.death is not None:
+            self.server.deaths.append(child.death)
         view = self.server.WORKERS.pop(child.pid, None)
         if view is not None:
             self.server.call_hook("child_exit", self.server, view)
@@ -294,7 +326,7 @@ class Supervisor:
             log=server.log,
         )
         for order in boot.orders:
-            foundry.already_sent(Spawn(order.slot, order.age, order.generation))
+            foundry.already_sent(order)
         if boot.needs_mold:
             foundry.already_sent(StartMold(1), [listener.fileno() for listener in server.LISTENERS])
         return foundry

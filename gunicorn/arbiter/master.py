@@ -3,20 +3,21 @@
 Everything below ``gunicorn.arbiter.startup`` is written against this class; ``run`` is added above it.
 """
 
-
 from __future__ import annotations
 
+import collections
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.errors import ConfigError, HaltServer
-
 if TYPE_CHECKING:
+    from gunicorn.arbiter.death import DeathRecord
     from gunicorn.process.listeners import Listener
     from gunicorn.process.pidfile import Pidfile
 
 __all__ = ["Master", "WorkerView"]
+
+#: Records that are kept. One is some kilobytes, most of it stacks.
+_DEATHS = 64
 
 
 class WorkerView:
@@ -46,6 +47,7 @@ class Master:
         WORKERS: Process id to ``WorkerView``.
         proc_name: Name in the process title.
         master_name: ``Master``, or ``Master.2`` during an upgrade.
+        deaths: The latest records of workers that did not end as planned.
     """
 
     def __init__(self, app: Any) -> None:
@@ -57,6 +59,7 @@ class Master:
         self.LISTENERS: list[Listener] = []
         self.WORKERS: dict[int, WorkerView] = {}
         self.master_name = "Master"
+        self.deaths: collections.deque[DeathRecord] = collections.deque(maxlen=_DEATHS)
         self.has_inherited = False
         self.pidfile: Pidfile | None = None
         self._num_workers: int | None = None

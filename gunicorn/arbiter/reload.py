@@ -7,7 +7,7 @@ listeners and molds are kept. What cannot be undone (the pidfile, closing listen
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import trio
@@ -20,10 +20,31 @@ from gunicorn.process.pidfile import Pidfile
 from gunicorn.process.titles import set_title
 
 if TYPE_CHECKING:
-    from gunicorn.arbiter.main import Supervisor
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from gunicorn.arbiter.actions import Action
+    from gunicorn.arbiter.boot import Boot
+    from gunicorn.arbiter.foundry import Foundry
+    from gunicorn.arbiter.master import Master
+    from gunicorn.arbiter.notify import Notifier
+    from gunicorn.arbiter.roster import Roster
     from gunicorn.process.listeners import Listener
 
 __all__ = ["Reload"]
+
+
+class Supervisor(Protocol):
+    """What a reload needs of the running server."""
+
+    server: Master
+    boot: Boot
+    roster: Roster
+    foundry: Foundry
+    notifier: Notifier
+
+    def execute(self, actions: Sequence[Action]) -> None: ...
+    def start_service(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None: ...
+    def only_generation(self, generation: int) -> bool: ...
 
 
 @attrs.frozen

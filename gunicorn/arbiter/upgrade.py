@@ -12,8 +12,8 @@ from gunicorn.arbiter.processes import execute
 from gunicorn.process.titles import set_title
 
 if TYPE_CHECKING:
-    from gunicorn.arbiter.server import Arbiter
-    from gunicorn.arbiter.startup import Boot
+    from gunicorn.arbiter.boot import Boot
+    from gunicorn.arbiter.master import Master
 
 __all__ = ["Upgrade"]
 
@@ -24,7 +24,7 @@ _NAME_LISTENER = 'LISTEN_PID=$$ exec "$0" "$@"'
 class Upgrade:
     """Both sides of it: starting a successor, and taking the place of a predecessor."""
 
-    def __init__(self, server: Arbiter, boot: Boot) -> None:
+    def __init__(self, server: Master, boot: Boot) -> None:
         self._server = server
         self._boot = boot
         self._is_under_way = False

@@ -134,6 +134,11 @@ class Lifespan:
             return f"asgi_lifespan is 'on', but the application {self.failure}"
         return ""
 
+    @property
+    def shutdown_failure(self) -> str:
+        """What went wrong at its end; empty when nothing did, or when there was none."""
+        return self.failure if self.phase is Phase.STOPPED else ""
+
     def begin_shutdown(self) -> bool:
         """Ask for the end; whether there is anything to wait for."""
         if self.phase is Phase.RUNNING:

@@ -85,11 +85,12 @@ class WebSocketSession:
         accepted: Whether 101 was sent.
         denied: The status of the answer that refused the handshake; 0 when there is none.
         must_close: After what has been returned so far, the socket is to be closed.
+        leaving: ``go_away`` began the end.
     """
 
     __slots__ = (
         "_codec", "_early", "_http", "_inbox", "_keepalive", "_request", "_senders", "_settings", "_state",
-        "accepted", "denied", "must_close",
+        "accepted", "denied", "leaving", "must_close",
     )  # fmt: skip
 
     def __init__(self, http: ServerConnection, request: Request, settings: WebSocketSettings) -> None:
@@ -103,6 +104,7 @@ class WebSocketSession:
         self.accepted = False
         self.denied = 0
         self.must_close = False
+        self.leaving = False
         self._enter(State.CONNECTING)
 
     def _enter(self, state: State) -> None:
@@ -267,13 +269,12 @@ class WebSocketSession:
         """Monotonic seconds at which ``tick`` is to be called; ``inf`` is never."""
         return self._keepalive.deadline
 
-    def start_pings(self, now: float) -> None:
-        """The accept has been written; ``now`` in monotonic seconds."""
-        if self._state is State.OPEN:
-            self._keepalive.start(now)
-
     def tick(self, now: float) -> bytes:
-        """The ``deadline`` has come: what to write at once."""
+        """The accept has been written, or the ``deadline`` has come: what to write at once.
+
+        Args:
+            now: Monotonic seconds.
+        """
         if self._state is not State.OPEN:
             return b""
         assert self._codec is not None
@@ -289,6 +290,7 @@ class WebSocketSession:
 
     def go_away(self) -> bytes:
         """The worker leaves: what to write. The application gets a disconnect, and can send nothing more."""
+        self.leaving = True
         if self._state is State.CONNECTING:
             text = b"This server is about to stop. Try again.\n"
             return self._deny(503, text, ((b"retry-after", b"1"),))

@@ -29,16 +29,13 @@ class Keepalive:
         deadline: When to call ``tick`` again; ``inf`` is never.
     """
 
-    __slots__ = ("_interval", "_ping_at", "_pong_by", "_timeout", "deadline")
+    __slots__ = ("_interval", "_ping_at", "_pong_by", "_started", "_timeout", "deadline")
 
     def __init__(self, interval: float, timeout: float) -> None:
         self._interval = interval or inf
         self._timeout = timeout or inf
         self._ping_at = self._pong_by = self.deadline = inf
-
-    def start(self, now: float) -> None:
-        """The connection is open: the first ping comes after one interval."""
-        self._ping_at = self.deadline = now + self._interval
+        self._started = False
 
     def heard(self) -> None:
         """Something has arrived."""
@@ -50,12 +47,15 @@ class Keepalive:
             self._pong_by = now + self._timeout
 
     def tick(self, now: float, *, paused: bool) -> Due:
-        """What is due.
+        """What is due. The first call starts the clock.
 
         Args:
             paused: Nobody reads from the client: its answer would not be seen, so none is asked for.
         """
         due = Due.NOTHING
+        if not self._started:
+            self._started = True
+            self._ping_at = now + self._interval
         if paused:
             self._pong_by = inf
         elif self._pong_by <= now:

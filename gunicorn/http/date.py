@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DateCache", "http_date"]
+__all__ = ["DateCache", "OwnFields", "http_date"]
 
 # Not strftime: its names follow the process's locale, and IMF-fixdate is English.
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -46,3 +46,30 @@ class DateCache:
             text = http_date(second)
             self._current = (second, text)
         return text
+
+
+class OwnFields:
+    """Calling it gives the fields of the server itself, as they are on the wire in this second.
+
+    A pair: with ``Connection: close``, and with ``keep-alive``, so that a flag is an index.
+
+    Args:
+        server: Value of the Server field.
+        date: The value of the Date field; the same object until it changes.
+    """
+
+    __slots__ = ("_current", "_date", "_server")
+
+    def __init__(self, server: bytes, date: Callable[[], bytes]) -> None:
+        self._server = server
+        self._date = date
+        self._current: tuple[bytes | None, tuple[bytes, bytes]] = (None, (b"", b""))
+
+    def __call__(self) -> tuple[bytes, bytes]:
+        date = self._date()
+        made_for, fields = self._current
+        if made_for is not date:
+            common = b"Server: %b\r\nDate: %b\r\nConnection: " % (self._server, date)
+            fields = common + b"close\r\n", common + b"keep-alive\r\n"
+            self._current = (date, fields)
+        return fields

@@ -7,7 +7,7 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.http.date import DateCache
+from gunicorn.http.date import DateCache, OwnFields
 from gunicorn.http.engines import engine_factory
 from gunicorn.http.trust import AllowList
 
@@ -90,7 +90,7 @@ class Policy:
     __slots__ = (
         "casefold_http_method", "date", "drain_limit", "forwarded_allow_ips", "forwarder_headers",
         "header_map", "keep_alive", "keep_app_server_and_date", "limit_request_body",
-        "limit_request_field_size", "limit_request_fields", "limit_request_line", "new_engine",
+        "limit_request_field_size", "limit_request_fields", "limit_request_line", "new_engine", "own_fields",
         "permit_obsolete_folding", "permit_unconventional_http_method",
         "permit_unconventional_http_version", "proxy_allow_ips", "proxy_protocol", "secure_scheme_headers",
         "server", "strip_header_spaces",
@@ -142,6 +142,7 @@ class Policy:
         self.keep_app_server_and_date = keep_app_server_and_date
         self.server = server
         self.date = date or DateCache(time.time)
+        self.own_fields = OwnFields(server, self.date)
 
     @classmethod
     def from_config(

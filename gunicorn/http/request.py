@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gunicorn.errors import ProtocolError
@@ -13,10 +14,12 @@ from gunicorn.http.framing import (
     connection_options,
     is_continue_expected,
 )
+from gunicorn.http.grammar import CRLF
 from gunicorn.http.host import is_host
-from gunicorn.http.request_line import parse_request_line
+from gunicorn.http.request_line import parse_request_line, parse_usual_line
 
 if TYPE_CHECKING:
+    from gunicorn.http.buffer import ReceiveBuffer
     from gunicorn.http.engines import Engine
     from gunicorn.http.events import Headers, Peer
     from gunicorn.http.policy import Policy
@@ -25,6 +28,12 @@ __all__ = ["RequestReader"]
 
 # RFC 9112 3.2 for Host; RFC 9110 8.6 and 8.3 for the others. Which of two would count is a guess.
 _SINGLE = (b"host", b"content-length", b"content-type")
+
+# A connection remembers fields up to this size: an idle one should not hold much.
+_REMEMBERED = 2048
+
+# The constructor of a named tuple is a Python function, which takes three times as long.
+_new_request = partial(tuple.__new__, Request)
 
 
 class RequestReader:
@@ -39,7 +48,9 @@ class RequestReader:
         secure: TLS ends here.
     """
 
-    __slots__ = ("_engine", "_lenient", "_policy", "_scheme", "_secure", "_trusted", "peer")
+    __slots__ = (
+        "_engine", "_fields", "_headers", "_lenient", "_policy", "_said", "_scheme", "_secure", "_trusted", "peer",
+    )  # fmt: skip
 
     def __init__(self, policy: Policy, engine: Engine, peer: Peer, *, secure: bool) -> None:
         self._policy = policy
@@ -50,14 +61,46 @@ class RequestReader:
         self._lenient = policy.permit_obsolete_folding or policy.strip_header_spaces
         self.peer = peer
         """Whom requests show as their peer."""
+        self._fields: bytes | tuple[()] = ()
+        """The field lines of the last request with the empty line; nothing starts with ``()``."""
+        self._headers: Headers = []
+        self._said: tuple[object, ...] = ()
+        """What they make of a ``Request``, from its scheme on."""
 
-    def read(self, lines: list[bytes]) -> Request:
+    def read_again(self, buffer: ReceiveBuffer) -> Request | None:
+        """Take the next request from ``buffer``, if it differs from the one before in its first line only.
+
+        Most clients send the same fields with every request of a connection. They were judged once, by the
+        same rules and for the same peer, so only the request line is looked at. None: read it as any other.
+        """
+        data, start = buffer.data, buffer.position
+        end = data.find(CRLF, start)
+        if not data.startswith(self._fields, end + 2) or type(data) is bytearray:
+            return None
+        line = parse_usual_line(data[start:end])
+        if line is None or end - start > self._policy.limit_request_line:
+            return None
+        buffer.skip(end + 2 - start + len(self._fields))
+        # The list is the application's, which may change it.
+        return _new_request((*line, "1.1", self._headers.copy(), *self._said))
+
+    def _remember(self, request: Request, head: bytes) -> None:
+        fields = head[head.find(CRLF) + 2 :]
+        if len(fields) <= _REMEMBERED:
+            self._fields, self._headers, self._said = fields, request.headers.copy(), request[6:]
+
+    def read(self, lines: list[bytes], head: bytes = b"") -> Request:
         """The request that the lines of a head make.
+
+        Args:
+            lines: Of the head, without line ends. The list is used up.
+            head: The head that they come from with its empty line, if ``read_again`` may compare with it.
 
         Raises:
             ProtocolError: 400, 413, 417, 421, 501 or 505.
         """
         policy = self._policy
+        self._fields = ()
         method, target, path, query, version, target_scheme, authority = parse_request_line(lines[0], policy)
         del lines[0]
         if self._lenient:
@@ -89,7 +132,7 @@ class RequestReader:
 
         close, keep_alive, upgrade = connection_options(known.get(b"connection"))
         expect = known.get(b"expect")
-        return Request(
+        request = Request(
             method,
             target,
             path,
@@ -108,6 +151,9 @@ class RequestReader:
             known.get(b"upgrade") if upgrade and not http_1_0 else None,
             self.peer,
         )
+        if head and request.keep_alive and authority is None and not http_1_0:
+            self._remember(request, head)
+        return request
 
     def _replace_host(self, authority: bytes, scheme: bytes | None, headers: Headers) -> Headers:
         """RFC 9112 3.2.2: the target's authority replaces the received Host."""

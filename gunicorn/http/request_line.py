@@ -11,7 +11,7 @@ from gunicorn.http.host import is_host
 if TYPE_CHECKING:
     from gunicorn.http.policy import Policy
 
-__all__ = ["RequestLine", "parse_request_line"]
+__all__ = ["RequestLine", "parse_request_line", "parse_usual_line"]
 
 
 # Method, target, path, query, version, and the scheme and authority of an absolute-form target, else None. A
@@ -28,6 +28,20 @@ _METHODS = {
 # RFC 9110 2.5: a higher minor version should be processed as the highest one that the recipient knows. It is
 # shown as that one too, so that nothing behind here has to know of versions that do not exist.
 _VERSIONS = {b"HTTP/1.0": "1.0", **{b"HTTP/1.%d" % minor: "1.1" for minor in range(1, 10)}}
+
+
+def parse_usual_line(line: bytes) -> tuple[str, bytes, bytes, bytes] | None:
+    """Method, target, path and query of the usual HTTP/1.1 line; None for one that needs a closer look."""
+    parts = line.split(b" ")
+    if len(parts) != 3 or parts[2] != b"HTTP/1.1":
+        return None
+    method, target = _METHODS.get(parts[0]), parts[1]
+    if method is None or target.translate(None, TARGET_TEXT) or not target.startswith(b"/"):
+        return None
+    if b"?" not in target:
+        return method, target, target, b""
+    path, _, query = target.partition(b"?")
+    return method, target, path, query
 
 
 def parse_request_line(line: bytes, policy: Policy) -> RequestLine:

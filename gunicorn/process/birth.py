@@ -16,12 +16,13 @@ from gunicorn.process.channel import Channel, ChannelClosed
 from gunicorn.process.listeners import bind_for_worker
 from gunicorn.process.messages import BootFailed
 from gunicorn.process.slots import Slot, SlotState
+from gunicorn.process.stacks import arm
 from gunicorn.process.titles import set_title
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BOOT_FAILURE", "ServerView", "Verdict", "flush_stdio", "live", "one_line"]
+__all__ = ["BOOT_FAILURE", "Reports", "ServerView", "Verdict", "flush_stdio", "live", "one_line"]
 
 BOOT_FAILURE = 3
 _CRASH = 255
@@ -38,6 +39,13 @@ class ServerView(NamedTuple):
     app: Any
 
 
+class Reports(NamedTuple):
+    """Where a worker reports: its channel to the arbiter, and the pipe for the stacks of its threads."""
+
+    channel: Channel
+    stacks: int
+
+
 class Verdict(NamedTuple):
     """How a worker, or a mold's preparation, ended."""
 
@@ -46,7 +54,12 @@ class Verdict(NamedTuple):
 
 
 def live(
-    worker: Any, slot: Slot, report: Channel, server: ServerView, generation: int, release: Callable[[], None]
+    worker: Any,
+    slot: Slot,
+    reports: Reports,
+    server: ServerView,
+    generation: int,
+    release: Callable[[], None],
 ) -> NoReturn:
     """Be the worker until it ends, then exit. Runs in the new process and never returns or raises.
 
@@ -55,8 +68,9 @@ def live(
     """
     status = _CRASH
     try:
+        arm(reports.stacks)
         release()
-        status = _serve(worker, slot, report, server, generation)
+        status = _serve(worker, slot, reports.channel, server, generation)
         _farewell(worker, server)
     except BaseException:  # noqa: BLE001 - the last boundary of the process
         traceback.print_exc()

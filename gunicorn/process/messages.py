@@ -65,7 +65,7 @@ class Spawn(NamedTuple):
 
 
 class Spawned(NamedTuple):
-    """The worker exists. Descriptors: its report channel, then (Linux) its pidfd."""
+    """The worker exists. Descriptors: its report channel, the pipe of its stacks, then (Linux) its pidfd."""
 
     slot: int
     age: int

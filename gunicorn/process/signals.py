@@ -6,6 +6,8 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
+from gunicorn.process.stacks import STACK_SIGNAL
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,6 +56,8 @@ def ignore_all() -> None:
     for number in _ALL:
         if number != signal.SIGABRT:
             signal.signal(number, signal.SIG_IGN)
+    # Inherited by a worker, in which it must not be deadly in the moment before the handler is there.
+    signal.signal(STACK_SIGNAL, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

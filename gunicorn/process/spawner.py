@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gunicorn.errors import HaltServer
-from gunicorn.process import birth, lineage, mold, signals
+from gunicorn.process import birth, lineage, mold, signals, stacks
 from gunicorn.process.brood import Brood, Watch
 from gunicorn.process.channel import Channel, ChannelClosed
 from gunicorn.process.listeners import close_listeners
@@ -138,18 +138,25 @@ class Spawner:
     def _deliver(self, message: Spawn, worker: Any, slot: Slot, server: birth.ServerView) -> None:
         """Fork. What may fail was done before: an exception would make the new process a second spawner."""
         arbiters_end, workers_end = Channel.pair()
+        stacks_out, stacks_in = stacks.make_pipe()
         try:
             birth.flush_stdio()
             pid, pidfds = self._fork()
             if pid == 0:
+                os.close(stacks_out)
                 birth.live(
-                    worker, slot, workers_end, server, message.generation, lambda: self._release(arbiters_end)
-                )
-            self._answer(Spawned(message.slot, message.age, pid), [arbiters_end.fileno(), *pidfds])
+                    worker, slot, birth.Reports(workers_end, stacks_in), server, message.generation,
+                    lambda: self._release(arbiters_end),
+                )  # fmt: skip
+            self._answer(
+                Spawned(message.slot, message.age, pid), [arbiters_end.fileno(), stacks_out, *pidfds]
+            )
         finally:
             # Copies that stayed here would keep the end of a worker, and of the arbiter, from being seen.
             arbiters_end.close()
             workers_end.close()
+            os.close(stacks_out)
+            os.close(stacks_in)
 
     def _fork(self) -> tuple[int, list[int]]:
         """The new worker's pid, 0 in itself, and the pidfd for the arbiter if that is its parent."""

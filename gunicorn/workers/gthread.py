@@ -56,7 +56,7 @@ class ThreadWorker(EngineWorker):
         """One thread of the pool: one event at a time, from the event to the last byte of the answer."""
         try:
             while not self.stopping:
-                for fd in engine.poll(-1, 1):
+                for fd, _ in engine.poll(-1, 1):
                     engine.dispatch(fd)
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             if not self.stopping:

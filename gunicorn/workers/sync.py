@@ -46,6 +46,7 @@ class SyncWorker(EngineWorker):
         self.beat(now)
         if engine.alarm <= now:
             engine.reap(now)
-        for fd in engine.poll(max(0.0, min(self.next_beat, until, engine.alarm) - now), _EVENTS):
+        for fd, _ in engine.poll(max(0.0, min(self.next_beat, until, engine.alarm) - now), _EVENTS):
             engine.dispatch(fd)
-            self.beat(time.monotonic())
+            if time.monotonic() >= self.next_beat:
+                self.beat(time.monotonic())

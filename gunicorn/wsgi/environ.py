@@ -1,7 +1,8 @@
 """From a request head to a WSGI environ (PEP 3333, RFC 3875).
 
-Three layers, each copied into the next: what is constant in the worker, on the connection, in the
-request. Only the last is paid for per request. All strings are latin-1 (PEP 3333, "Unicode Issues").
+Four layers, each copied into the next: what is constant in the worker, on the connection, with the same
+fields, in the request. Clients repeat their fields, so most requests only pay for the last. All strings are
+latin-1 (PEP 3333, "Unicode Issues").
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from gunicorn.http.events import Peer, Request
     from gunicorn.wsgi.input import Input
 
-__all__ = ["ScriptNameMismatch", "connection_environ", "request_environ", "unquote", "worker_environ"]
+__all__ = [
+    "ScriptNameMismatch",
+    "connection_environ",
+    "fields_environ",
+    "request_environ",
+    "unquote",
+    "worker_environ",
+]
 
 Environ = dict[str, Any]
 
@@ -97,25 +105,17 @@ def _add_proxy(environ: Environ, peer: Peer) -> None:
         environ["PROXY_PORT"] = str(proxy.destination[1])
 
 
-def request_environ(
-    base: Environ, request: Request, body: Input, early_hints: Callable[[list[tuple[str, str]]], None]
-) -> Environ:
-    """The environ of one request; the caller owns it, and so may the application change it.
+def fields_environ(connection: Environ, request: Request) -> Environ:
+    """What is the same for every request of one connection with these very fields, and this version.
 
-    Raises:
-        ScriptNameMismatch: the path is not below SCRIPT_NAME.
+    Args:
+        connection: From :func:`connection_environ`.
+        request: One of them.
     """
-    environ = base.copy()
+    environ = connection.copy()
     version = request.version
-    environ["wsgi.input"] = body
-    environ["wsgi.early_hints"] = early_hints
     environ["wsgi.url_scheme"] = request.scheme
-    environ["REQUEST_METHOD"] = request.method
-    environ["RAW_URI"] = request.target.decode("latin-1")
-    environ["QUERY_STRING"] = request.query.decode("latin-1")
     environ["SERVER_PROTOCOL"] = _PROTOCOLS.get(version) or f"HTTP/{version}"
-    path = request.path
-    environ["PATH_INFO"] = (unquote(path) if b"%" in path else path).decode("latin-1")
     keys = _KEYS
     for name, value in request.headers:
         key = keys[name]
@@ -125,10 +125,38 @@ def request_environ(
             environ[key] = value.decode("latin-1")
     if "HTTP_SCRIPT_NAME" in environ:
         _take_script_name(environ, request.headers)
-    if environ["SCRIPT_NAME"]:
-        _cut_script_name(environ)
     if "SERVER_NAME" not in environ:
         _name_server_by_host(environ)
+    return environ
+
+
+def request_environ(
+    fields: Environ, request: Request, body: Input, early_hints: Callable[[list[tuple[str, str]]], None]
+) -> Environ:
+    """The environ of one request; the caller owns it, and so may the application change it.
+
+    Args:
+        fields: From :func:`fields_environ`.
+        request: The request.
+        body: ``wsgi.input``.
+        early_hints: ``wsgi.early_hints``.
+
+    Raises:
+        ScriptNameMismatch: the path is not below SCRIPT_NAME.
+    """
+    environ = fields.copy()
+    target, path, query = request.target, request.path, request.query
+    uri = target.decode("latin-1")
+    environ["wsgi.input"] = body
+    environ["wsgi.early_hints"] = early_hints
+    environ["REQUEST_METHOD"] = request.method
+    environ["RAW_URI"] = uri
+    environ["QUERY_STRING"] = query.decode("latin-1") if query else ""
+    if b"%" in path:
+        path = unquote(path)
+    environ["PATH_INFO"] = uri if path is target else path.decode("latin-1")
+    if environ["SCRIPT_NAME"]:
+        _cut_script_name(environ)
     return environ
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Input", "InputError"]
+__all__ = ["NO_INPUT", "Input", "InputError"]
 
 
 class InputError(OSError):
@@ -94,3 +94,7 @@ class Input:
         if line:
             return line
         raise StopIteration
+
+
+NO_INPUT = Input(lambda: b"")
+"""The stream of every request without a body. It holds nothing of any of them, so that one will do."""

@@ -1,26 +1,26 @@
 """``start_response``, ``write`` and the way of an application's iterable to the wire (PEP 3333).
 
 Framing, the server's own headers and the rules against header injection are the connection's; this
-module holds what PEP
-3333 adds: the order of calls, ``exc_info``, and that the head leaves together with the first byte of the
-body.
+module holds what PEP 3333 adds: the order of calls, ``exc_info``, and that the head leaves together with
+the first byte of the body.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gunicorn.http.events import Data, EndOfMessage, InformationalResponse
-from gunicorn.http.events import Response as Head
+from gunicorn.http.response import ResponseHead, has_no_body
 from gunicorn.wsgi.file_wrapper import FileWrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from gunicorn.http.connection import ServerConnection
 
+    Headers = Sequence[tuple[str, str]]
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None] | None
 
 __all__ = ["BadResponse", "Response", "Wire"]
@@ -29,7 +29,6 @@ _STATUS = re.compile(r"([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
 _STATUSES_KEPT = 256
 _END = EndOfMessage()
 _WHOLE = (list, tuple)
-_BODILESS = frozenset({204, 304, *range(100, 200)})
 # Below this size one copy is cheaper than one more packet.
 _JOINED = 64 * 1024
 
@@ -69,13 +68,6 @@ class _Statuses(dict[str, tuple[int, bytes]]):
 _STATUSES = _Statuses()
 
 
-def _encoded(headers: Any) -> list[tuple[bytes, bytes]]:
-    try:
-        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    except (AttributeError, TypeError, ValueError) as error:
-        raise BadResponse(f"headers must be a list of (str, str) in latin-1: {error}") from error
-
-
 class Response:
     """The answer to one request.
 
@@ -86,28 +78,16 @@ class Response:
         headers_sent: Whether the head has left.
     """
 
-    __slots__ = (
-        "_fields",
-        "_head",
-        "_is_head",
-        "_wire",
-        "_with_body",
-        "headers",
-        "headers_sent",
-        "sent",
-        "status",
-    )
+    # Defaults of the class instead of slots: a request sets only what it changes.
+    status = ""
+    headers: Headers = ()
+    headers_sent = False
+    sent = 0
+    _head: ResponseHead | None = None
 
     def __init__(self, wire: Wire, method: str) -> None:
         self._wire = wire
-        self._head: Head | None = None
-        self._fields: list[tuple[bytes, bytes]] = []
         self._is_head = method == "HEAD"
-        self._with_body = not self._is_head
-        self.status = ""
-        self.headers: list[tuple[str, str]] = []
-        self.headers_sent = False
-        self.sent = 0
 
     @property
     def status_code(self) -> int:
@@ -129,7 +109,8 @@ class Response:
         """PEP 3333, "The start_response() Callable".
 
         Raises:
-            BadResponse: a malformed status or header, or a second call without ``exc_info``.
+            BadResponse: a malformed status, or a second call without ``exc_info``.
+            LocalProtocolError: a header that must not be sent.
         """
         if exc_info is not None:
             try:
@@ -140,9 +121,7 @@ class Response:
         elif self._head is not None:
             raise BadResponse("start_response was called a second time without exc_info")
         code, reason = _STATUSES[status]
-        self._fields = _encoded(headers)
-        self._head = Head(code, reason, self._fields)
-        self._with_body = not self._is_head and code not in _BODILESS
+        self._head = ResponseHead(code, reason, headers)
         self.status, self.headers = status, headers
         return self.write
 
@@ -156,13 +135,13 @@ class Response:
         out = self._wire.http.send(event) if self.headers_sent else self._open(event)
         if out:
             self._wire.write(out)
-        if self._with_body:
+        if self._with_body():
             self.sent += len(data)
 
     def early_hints(self, headers: list[tuple[str, str]]) -> None:
         """``wsgi.early_hints``: a 103 before the answer (RFC 8297). HTTP/1.0 and late calls are ignored."""
         if not self.headers_sent:
-            out = self._wire.http.send(InformationalResponse(103, _encoded(headers)))
+            out = self._wire.http.send(InformationalResponse(103, headers))
             if out:
                 self._wire.write(out)
 
@@ -180,28 +159,32 @@ class Response:
 
     def _send_whole(self, data: bytes) -> None:
         """One piece is the whole body: its length is known, and everything fits into one send."""
-        if self.headers_sent or not data or not isinstance(data, bytes):
+        head = self._head
+        if head is None or self.headers_sent or not isinstance(data, bytes):
             self.write(data)
             self._finish()
-            return
-        self._announce(len(data))
-        first = self._open(Data(data))
-        self._wire.write(first + self._wire.http.send(_END))
-        if self._with_body:
-            self.sent += len(data)
+        elif len(data) > _JOINED:
+            self._announce(len(data))
+            self.write(data)
+            self._finish()
+        else:
+            out = self._wire.http.send_whole(head, data)
+            self.headers_sent = True
+            self._wire.write(out)
+            if head.plain and not self._is_head:
+                self.sent = len(data)
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Send a regular file by sendfile; False when that cannot be, and then nothing has been sent."""
         wire = self._wire
-        if self.headers_sent or not self._with_body or not wire.can_send_files:
+        if self.headers_sent or not self._with_body() or not wire.can_send_files:
             return False
         found = wrapper.regular()
         if found is None:
             return False
         fd, offset, count = found
-        announced = self.response_length
-        if announced is not None:
-            count = min(count, announced)
+        if self._head is not None and self._head.length is not None:
+            count = min(count, self._head.length)
         if count:
             self._announce(count)
             head = self._head_bytes()
@@ -213,22 +196,21 @@ class Response:
             self.sent += count
         return True
 
+    def _with_body(self) -> bool:
+        return not (self._is_head or (self._head is not None and has_no_body(self._head.status)))
+
     def _announce(self, length: int) -> None:
         """Add a Content-Length where the application left it out."""
         head = self._head
-        if head is None or head.status in _BODILESS or (not length and not self._with_body):
+        if head is None or head.length is not None or has_no_body(head.status):
             return
-        headers = self._fields
-        for name, _ in headers:
-            if len(name) == 14 and name.lower() == b"content-length":
-                return
-        headers.append((b"Content-Length", b"%d" % length))
+        if length or not self._is_head:
+            head.add_length(length)
 
     def _head_bytes(self) -> bytes:
-        head = self._head
-        if head is None:
+        if self._head is None:
             raise BadResponse("start_response was not called before the first byte of the body")
-        out = self._wire.http.send(head)
+        out = self._wire.http.send_head(self._head)
         self.headers_sent = True
         return out
 

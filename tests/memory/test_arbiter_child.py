@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import signal
@@ -12,10 +13,12 @@ import trio.testing
 
 from gunicorn.arbiter.actions import ChildExit, SpawnChild
 from gunicorn.arbiter.child import ABORT_WAIT, BOOTING_WAIT, Child, StopPlan, Timing
+from gunicorn.arbiter.death import Cause
 from gunicorn.arbiter.handle import SpawnError
 from gunicorn.process.channel import Channel
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
 from gunicorn.process.slots import Slots
+from gunicorn.process.stacks import STACK_SIGNAL
 
 GRACEFUL = 30.0
 
@@ -31,6 +34,15 @@ class FakeProcess:
         self.signals: list[tuple[int, float]] = []
         self.ended: ChildExit | None = None
         self.gone = trio.Event()
+        self.stacks = 'File "stuck.py", line 1 in loop'
+        self.crash = ""
+
+    async def dump_stacks(self) -> str:
+        self.signals.append((STACK_SIGNAL, trio.current_time()))
+        return self.stacks
+
+    def read_stacks(self) -> str:
+        return self.crash
 
     async def wait(self) -> ChildExit:
         await self.gone.wait()
@@ -64,15 +76,17 @@ class Stage:
         self.slot.deadline = trio.current_time() + liveness
         self.plan = StopPlan()
         self.heard: list[object] = []
+        self.out_of_memory: bool | None = None
         self.child = Child(
             SpawnChild(0, 1, 1),
             self.slot,
             spawn=self.spawn,
             observer=self,
             plan=self.plan,
-            timing=Timing(liveness=liveness, graceful=GRACEFUL),
+            timing=Timing(liveness=liveness, graceful=GRACEFUL, boot=liveness),
             log=logging.getLogger("test.child"),
             clock=trio.current_time,
+            out_of_memory=lambda: self.out_of_memory,
         )
 
     async def spawn(self, order: SpawnChild) -> FakeProcess:
@@ -132,10 +146,16 @@ async def test_last_words_before_the_exit_are_heard(clock):
 async def test_silence_is_answered_with_abrt_then_kill(clock, caplog):
     stage = Stage(FakeProcess(survives=(signal.SIGABRT,)), liveness=10)
     await stage.child.run()
-    assert stage.process.signals == [(signal.SIGABRT, 10.0), (signal.SIGKILL, 10.0 + ABORT_WAIT)]
+    assert stage.process.signals == [
+        (STACK_SIGNAL, 10.0),
+        (signal.SIGABRT, 10.0),
+        (signal.SIGKILL, 10.0 + ABORT_WAIT),
+    ]
     assert stage.heard[-1] == ChildExit(signal=signal.SIGKILL, timed_out=True)
     assert "WORKER TIMEOUT (pid:77)" in caplog.text
     assert "out of memory" not in caplog.text
+    assert stage.child.death.cause is Cause.BOOT_TIMEOUT
+    assert stage.child.death.stacks == stage.process.stacks
 
 
 @pytest.mark.trio
@@ -167,7 +187,7 @@ async def test_a_boot_without_deadline_gets_one_when_ready(clock):
         await trio.sleep(1000)
         stage.slot.deadline = trio.current_time() + 10
         stage.process.worker.send(WorkerReady())
-    assert stage.process.signals[0] == (signal.SIGABRT, 1010.0)
+    assert stage.process.signals[:2] == [(STACK_SIGNAL, 1010.0), (signal.SIGABRT, 1010.0)]
 
 
 @pytest.mark.trio
@@ -184,7 +204,7 @@ async def test_after_a_suspend_workers_get_one_grace_period():
             assert stage.process.signals == []
             clock.jump(10)
             await trio.testing.wait_all_tasks_blocked()
-            assert [number for number, _ in stage.process.signals] == [signal.SIGABRT]
+            assert [number for number, _ in stage.process.signals] == [STACK_SIGNAL, signal.SIGABRT]
 
     await _run_with(clock, scenario)
 
@@ -202,7 +222,9 @@ async def test_retirement_is_term_and_then_patience(clock):
         stage.process.worker.send(WorkerReady())
         await trio.sleep(5)
         stage.child.retire()
-    assert stage.process.signals == [(signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0 + GRACEFUL)]
+    killed = 5.0 + GRACEFUL
+    assert stage.process.signals == [(signal.SIGTERM, 5.0), (STACK_SIGNAL, killed), (signal.SIGKILL, killed)]
+    assert stage.child.death.cause is Cause.STUCK
 
 
 @pytest.mark.trio
@@ -212,7 +234,9 @@ async def test_a_worker_that_never_served_gets_less_patience(clock):
         nursery.start_soon(stage.child.run)
         await trio.sleep(5)
         stage.child.retire()
-    assert stage.process.signals == [(signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0 + BOOTING_WAIT)]
+    assert stage.process.signals[0] == (signal.SIGTERM, 5.0)
+    assert stage.process.signals[-1] == (signal.SIGKILL, 5.0 + BOOTING_WAIT)
+    assert stage.child.death is None
 
 
 @pytest.mark.trio
@@ -229,6 +253,7 @@ async def test_the_shared_deadline_bounds_a_retirement_that_is_under_way(clock):
     assert stage.process.signals == [
         (signal.SIGTERM, 5.0),
         (signal.SIGQUIT, 6.0),
+        (STACK_SIGNAL, 8.0),
         (signal.SIGKILL, 8.0),
     ]
 
@@ -273,3 +298,64 @@ async def test_logs_are_reopened_once_the_worker_has_the_handler(clock):
         await trio.sleep(1)
         assert stage.process.signals == [(signal.SIGUSR1, 2.0)]
         stage.process.end(ChildExit(code=0))
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("out_of_memory", "cause", "said"),
+    [
+        (True, Cause.OUT_OF_MEMORY, "Out of memory: the kernel killed it"),
+        (False, Cause.KILLED, "somebody sent it"),
+        (None, Cause.KILLED_OR_OUT_OF_MEMORY, "Perhaps out of memory?"),
+    ],
+)
+async def test_a_kill_is_explained_as_far_as_the_kernel_tells(clock, caplog, out_of_memory, cause, said):
+    stage = Stage(FakeProcess())
+    stage.out_of_memory = out_of_memory
+    stage.process.worker.send(WorkerReady())
+    stage.process.end(ChildExit(signal=signal.SIGKILL))
+    await stage.child.run()
+    assert stage.child.death.cause is cause
+    assert "Worker (pid:77) was sent SIGKILL!" in caplog.text
+    assert said in caplog.text
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("ended", "ready", "cause"),
+    [
+        (ChildExit(signal=signal.SIGSEGV), True, Cause.SIGNAL),
+        (ChildExit(code=7), True, Cause.EXIT),
+        (ChildExit(code=7), False, Cause.BOOT),
+        (ChildExit(code=0), True, None),
+        (ChildExit(signal=signal.SIGTERM), True, None),
+    ],
+)
+async def test_every_end_that_was_not_planned_is_one_record(clock, caplog, ended, ready, cause):
+    stage = Stage(FakeProcess())
+    stage.process.crash = 'Fatal Python error\n  File "native.py", line 3 in call'
+    if ready:
+        stage.process.worker.send(WorkerReady())
+    stage.process.end(ended)
+    await stage.child.run()
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == (cause is not None)
+    if cause is not None:
+        record = stage.child.death.as_dict()
+        assert record["cause"] == cause.value
+        assert json.loads(json.dumps(record)) == record
+        assert 'File "native.py", line 3 in call' in caplog.text
+
+
+@pytest.mark.trio
+async def test_a_child_that_is_handed_over_is_not_touched(clock):
+    stage = Stage(FakeProcess())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.child.run)
+        stage.process.worker.send(WorkerReady())
+        await trio.sleep(1)
+        stage.plan.hands_over = True
+        nursery.cancel_scope.cancel()
+    assert stage.process.signals == []
+    assert stage.heard == ["spawned", "ready"]
+    assert stage.slot.deadline > 0

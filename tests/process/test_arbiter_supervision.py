@@ -134,7 +134,7 @@ def test_where_the_spawner_reaps_workers_are_supervised_as_well(serve):
     first, _ = server.wait_workers(2)
     assert first not in children(server.pid)
     server.signal(signal.SIGKILL, first)
-    server.wait_for(rf"Worker \(pid:{first}\) was sent SIGKILL! Perhaps out of memory\?")
+    server.wait_for(rf"Worker \(pid:{first}\) was sent SIGKILL!")
     server.wait_workers(2)
     assert server.request("/").status == 200
 

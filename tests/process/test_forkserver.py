@@ -226,8 +226,10 @@ def test_no_process_to_be_had(tmp_path):
 def test_no_descriptors_left(tmp_path):
     def pre_fork(server, worker):
         if worker.age == 1:
-            limit = len(os.listdir("/proc/self/fd"))
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 4096))
+            # The lowest free number: whatever else is open above it, nothing can be opened.
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, 4096))
         else:
             resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 

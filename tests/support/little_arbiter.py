@@ -161,7 +161,8 @@ class Child:
     def __init__(self, message, fds):
         self.pid = message.pid
         self.report = Channel.from_fd(fds[0])
-        self.pidfd = fds[1] if len(fds) > 1 else None
+        self.stacks = fds[1]
+        self.pidfd = fds[2] if len(fds) > 2 else None
 
     def hear(self):
         wait_readable(self.report)

@@ -22,6 +22,7 @@ NEW = {
     "limit_request_body": 0,
     "reload_surge": 1,
     "reload_unavailable": 0,
+    "control_socket_readonly": False,
     "websocket_compression": "on",
     "websocket_ping_interval": 20,
     "websocket_ping_timeout": 20,

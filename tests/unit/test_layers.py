@@ -31,6 +31,7 @@ LAYERS = {
     "control": 3,
     "app": 4,
     "util": 4,
+    "ctl": 4,
     "__main__": 4,
 }
 
@@ -42,7 +43,16 @@ NOT_IN_PROTOCOLS = {"asyncio", "select", "selectors", "signal", "socket", "subpr
 NEITHER = {("gunicorn.http.date", "time.gmtime"), ("gunicorn.http.policy", "time")}
 
 # Drivers that run inside a loop of their own; everything else is imported without one.
-WITH_A_LOOP = ("gunicorn.workers.asgi", "gunicorn.workers.gasgi", "gunicorn.dirty", "gunicorn.control")
+WITH_A_LOOP = (
+    "gunicorn.workers.asgi",
+    "gunicorn.workers.gasgi",
+    "gunicorn.dirty",
+    "gunicorn.control",
+    "gunicorn.ctl",
+)
+
+# Shells with a nursery of their own: tasks of an arbiter, and the worker that asks for trio as its loop.
+WITH_TRIO = ("gunicorn.arbiter.", "gunicorn.control.server", "gunicorn.dirty.", "gunicorn.workers.asgi.trio_")
 
 THIRD_PARTY_OF_LAYER_0 = {"attrs", "attr", "h11", "httptools", "h2", "wsproto"}
 
@@ -170,9 +180,16 @@ def test_imports_point_down(imports: list[Import]) -> None:
     assert [str(item) for item in upward(imports)] == []
 
 
-def test_only_the_arbiter_imports_trio(imports: list[Import]) -> None:
+def test_only_the_named_shells_import_trio(imports: list[Import]) -> None:
     with_trio = [item for item in run_time(imports) if root(item) == "trio"]
-    assert [str(item) for item in with_trio if not item.importer.startswith("gunicorn.arbiter.")] == []
+    assert [str(item) for item in with_trio if not item.importer.startswith(WITH_TRIO)] == []
+
+
+def test_the_trio_worker_is_imported_by_name_only(imports: list[Import]) -> None:
+    # In the worker's process, after the fork: the fork server must stay as it is, for gevent and other loops.
+    own = "gunicorn.workers.asgi.trio_"
+    inward = [item for item in imports if item.target.startswith(own) and not item.importer.startswith(own)]
+    assert [str(item) for item in inward] == []
 
 
 def test_the_arbiter_package_itself_is_trio_free(imports: list[Import]) -> None:

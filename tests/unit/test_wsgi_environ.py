@@ -16,6 +16,7 @@ from gunicorn.http.events import Peer, ProxyInfo, Request
 from gunicorn.wsgi.environ import (
     ScriptNameMismatch,
     connection_environ,
+    fields_environ,
     request_environ,
     unquote,
     worker_environ,
@@ -45,7 +46,8 @@ def environ_of(
     left, right = socket.socketpair()
     with left, right:
         base = connection_environ(worker, left, server, peer)
-        return request_environ(base, request, Input(lambda: b""), lambda headers: None)
+        fields = fields_environ(base, request)
+        return request_environ(fields, request, Input(lambda: b""), lambda headers: None)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ _READ_LIMIT = 64 * 1024
 _HALF_CLOSED = 0.1
 _LINGER_BYTES = 64 * 1024
 _LINGER_SECONDS = 2.0
+_LINGER_DRAINING = 0.3
 _DRAIN_IDLE = 2.0
 # Applications that go on after their response, per connection, while the next requests are served.
 _LEFTOVERS = 16
@@ -393,6 +394,7 @@ class Connection(asyncio.Protocol):
         self.http.announce_close()
         # A client that is about to send has a moment; one that is merely connected must not hold up the stop.
         self.alarms.limit(Wait.IDLE, _DRAIN_IDLE)
+        self.alarms.limit(Wait.CLOSE, _LINGER_DRAINING)
         if not self.http.buffered:
             self.alarms.limit(Wait.HEAD, _DRAIN_IDLE)
 
@@ -421,7 +423,7 @@ class Connection(asyncio.Protocol):
             alarms.clear(wait)
         if self.transport.get_write_buffer_size():
             self._expect_progress()
-        alarms.set(Wait.CLOSE, _LINGER_SECONDS)
+        alarms.set(Wait.CLOSE, _LINGER_DRAINING if self.service.draining else _LINGER_SECONDS)
 
     def _end_late(self) -> None:
         if self.lost:

@@ -201,8 +201,9 @@ class Service:
         except TimeoutError:
             self.log.warning("The application's lifespan shutdown was cut off at graceful_timeout")
             return
-        if task.lifespan.failure:
-            self.log.error("Application shutdown failed: %s", task.lifespan.failure, exc_info=task.lifespan.error)
+        failure = task.lifespan.shutdown_failure
+        if failure:
+            self.log.error("Application shutdown failed: %s", failure, exc_info=task.lifespan.error)
 
     # For connections and cycles
 

@@ -1,8 +1,8 @@
 """One connection on trio: bytes to requests, flow control both ways, deadlines, and the end.
 
 The connection's task reads heads and runs applications. A second task, the reader, begins with the first
-application that waits for something: from then on it alone receives, so that a client that leaves is noticed. An
-application that goes on after its response keeps its task, and another one goes on with the connection.
+application that waits for something: from then on it alone receives, so that a client that leaves is noticed.
+An application that goes on after its response keeps its task, and another one goes on with the connection.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.lowlevel import ParkingLot
 
+from gunicorn.asgi.errors import ClientDisconnected
 from gunicorn.asgi.http import After
 from gunicorn.asgi.scope import ScopeBase
 from gunicorn.errors import ProtocolError
@@ -22,8 +23,8 @@ from gunicorn.http.events import NEED_DATA, Request
 from gunicorn.workers.asgi.trio_cycle import Cycle
 
 if TYPE_CHECKING:
-    from gunicorn.asgi.websocket import WebSocketSession
     from gunicorn.http.events import Peer
+    from gunicorn.workers.asgi.trio_deadlines import Alarm
     from gunicorn.workers.asgi.trio_link import Link
     from gunicorn.workers.asgi.trio_service import Service
     from gunicorn.workers.asgi.trio_socket import SocketCycle
@@ -42,10 +43,13 @@ _LEFTOVERS = 16
 
 
 class _Phase(Enum):
+    """What the connection's task waits for."""
+
     HEAD = "a request head"
     IDLE = "the next request"
     BODY = "the rest of a body that nobody wants"
     APP = "an application"
+    LINGER = "the client's end"
 
 
 class Connection:
@@ -55,12 +59,16 @@ class Connection:
         http: The protocol.
         reading: Whether the reader receives; nobody else may wait for the socket then.
         ended: Whether the client has ended its side.
+        due: When what the connection's task waits for must have come; ``inf`` while an application runs.
+        alarm: When ``Deadlines`` will look at it.
     """
 
     __slots__ = (
-        "_arrival", "_current", "_due", "_leftovers", "_nursery", "_phase", "_reader", "_room", "_scope", "_scopes", "_session",
-        "ended", "http", "link", "peer", "reading", "service",
+        "_arrival", "_budget", "_closed", "_current", "_leftovers", "_phase", "_room", "_scope", "_socket",
+        "alarm", "due", "ended", "http", "link", "nursery", "peer", "reading", "scopes", "service",
     )  # fmt: skip
+
+    nursery: trio.Nursery
 
     def __init__(self, service: Service, link: Link, peer: Peer, server: object) -> None:
         self.service = service
@@ -69,45 +77,313 @@ class Connection:
         self.http = ServerConnection(service.policy, peer, secure=service.tls is not None)
         self.reading = False
         self.ended = False
-        tls = service.tls_extension(link.sock) if service.tls is not None else None  # type: ignore[arg-type]
-        self._scopes = ScopeBase(peer, server, root_path=service.root_path, state=service.state, tls=tls)
+        self.scopes = ScopeBase(
+            peer,
+            server,
+            root_path=service.root_path,
+            state=service.state,
+            tls=service.tls_extension(link.sock),  # type: ignore[arg-type]  # an SSLSocket is like an SSLObject
+        )
         self._arrival = ParkingLot()
         self._room = ParkingLot()
         self._phase = _Phase.HEAD
-        self._due = trio.current_time() + (service.header_timeout or inf)
+        self.due = inf
+        self.alarm: Alarm | None = None
         self._current: Cycle | SocketCycle | None = None
-        self._session: WebSocketSession | None = None
+        self._socket: SocketCycle | None = None
         self._leftovers = 0
+        self._budget = _LINGER_BYTES
+        self._closed = False
         self._scope = trio.CancelScope()
-        self._reader: trio.CancelScope | None = None
-        self._nursery: trio.Nursery | None = None
 
     async def serve(self) -> None:
         """Return when the socket is closed and no application of it runs."""
+        self._expect(_Phase.HEAD, self.service.header_timeout)
         if self.service.draining:
             self.begin_drain()
         try:
-            async with trio.open_nursery() as self._nursery:
-                await self._serve_requests(None)
+            async with trio.open_nursery() as self.nursery:
+                await self._serve(self._scope, None)
         finally:
             self._close()
 
-    # Requests
-
-    async def _serve_requests(self, before: Cycle | None) -> None:
+    async def _serve(self, scope: trio.CancelScope, before: Cycle | None) -> None:
         """The connection's task.
 
         Args:
-            before: The cycle whose response is complete and whose application goes on, in another task.
+            scope: Cancelled when ``due`` has come.
+            before: Its response is complete, and its application goes on in another task.
         """
-        with trio.CancelScope() as scope:
-            self._scope = scope
+        after = After.CLOSE
+        with scope:
             try:
-                if before is None or await self._follow(before.exchange.after()):
-                    if not await self._requests(scope):
-                        return
-            except trio.ClosedResourceError:
-                return
-        ...
+                after = await self._requests(scope, before)
+            except ClientDisconnected:
+                after = After.CLOSE
+        if self._scope is not scope:
+            self._leftovers -= 1
+            self.wake()
+            return  # another task has taken over
+        if scope.cancelled_caught:
+            after = self._expired()
+        if after is After.LINGER:
+            await self._linger()
+        self._close()
 
-    # (written below)
+    async def _requests(self, scope: trio.CancelScope, before: Cycle | None) -> After:
+        """Serve requests until the connection should end; how it should."""
+        http = self.http
+        after = After.NEXT if before is None else await self._follow(before)
+        while after is After.NEXT:
+            try:
+                event = http.next_event()
+            except ProtocolError as error:
+                await self.link.write(self.service.ledger.refuse(self.peer, error))
+                return After.LINGER
+            if event.__class__ is Request:
+                self._phase = _Phase.APP
+                self.due = inf
+                if event.upgrade is not None and self.service.is_websocket(event):
+                    return await self._serve_socket(event, scope)
+                cycle = await self._answer(event, scope)
+                if self._scope is not scope:
+                    return After.CLOSE
+                after = await self._follow(cycle)
+            elif event is NEED_DATA:
+                if self._phase is _Phase.IDLE and http.waiting_for_head:
+                    self._expect(_Phase.HEAD, self.service.header_timeout)
+                await self._arrive()
+            else:
+                return After.CLOSE
+        return after
+
+    async def _answer(self, request: Request, scope: trio.CancelScope) -> Cycle:
+        service = self.service
+        cycle = Cycle(self, request, service.ledger.begin(request, self.peer), scope)
+        self._current = cycle
+        service.cycles.add(cycle)
+        try:
+            await cycle.run(service.app, self.scopes.http(request))
+        finally:
+            service.cycles.discard(cycle)
+            if service.draining:
+                service.wake()
+        return cycle
+
+    async def _serve_socket(self, request: Request, scope: trio.CancelScope) -> After:
+        # Here, so that workers without WebSockets do without the library behind them.
+        from gunicorn.asgi.websocket import WebSocketSession, refuse_handshake
+        from gunicorn.workers.asgi.trio_socket import SocketCycle
+
+        service = self.service
+        entry = service.ledger.begin(request, self.peer)
+        refusal = refuse_handshake(self.http, request, draining=service.draining)
+        if refusal is not None:
+            service.ledger.socket_over(entry, int(refusal[9:12]))
+            await self.link.write(refusal)
+            return After.LINGER
+        session = WebSocketSession(self.http, request, service.websocket_settings())
+        cycle = self._socket = self._current = SocketCycle(self, session, entry, scope)
+        service.cycles.add(cycle)
+        try:
+            await cycle.run(service.app, self.scopes.websocket(request))
+        finally:
+            service.cycles.discard(cycle)
+            service.wake()
+        return After.LINGER
+
+    async def _follow(self, cycle: Cycle) -> After:
+        """What comes after a response; the next request, if it may come, is waited for elsewhere."""
+        after = cycle.exchange.after()
+        while after is After.SKIP_BODY:
+            self._expect(_Phase.BODY, self.service.body_timeout)
+            await self._arrive()
+            after = cycle.exchange.after()
+        if self.link.broken:
+            return After.CLOSE
+        while self._leftovers >= _LEFTOVERS:
+            await self._arrival.park()
+        if after is After.NEXT:
+            self.http.start_next_cycle()
+            self._expect(_Phase.IDLE, self.service.keepalive)
+            if self.service.draining:
+                self.begin_drain()
+        return after
+
+    def _expect(self, phase: _Phase, seconds: float) -> None:
+        """Wait for the client, for at most ``seconds``; 0 is no limit."""
+        self._phase = phase
+        self.due = due = trio.current_time() + (seconds or inf)
+        alarm = self.alarm
+        if alarm is None or due < alarm.at:
+            self.service.deadlines.watch(self)
+
+    def expire(self) -> None:
+        """``due`` has come."""
+        self._scope.cancel()
+
+    def _expired(self) -> After:
+        """The deadline of the connection's task came, or its application was cancelled."""
+        if self._phase is _Phase.HEAD and self.http.waiting_for_head and not self.service.draining:
+            error = ProtocolError(408, "header_timeout", "the request head did not arrive in time")
+            try:
+                self.link.write_now(self.service.ledger.refuse(self.peer, error))
+            except ClientDisconnected:
+                return After.CLOSE
+            return After.LINGER
+        if self._phase in (_Phase.BODY, _Phase.APP) and not self.link.broken:
+            return After.LINGER
+        return After.CLOSE
+
+    # Receiving
+
+    async def _arrive(self) -> None:
+        """Wait until something has arrived."""
+        if self.reading:
+            self.input_taken()
+            await self._arrival.park()
+            return
+        await self.link.readable()
+        self.take_what_is_here()
+
+    def take_what_is_here(self) -> bool:
+        """Receive without waiting; whether there was something, or its end."""
+        data = self.link.receive()
+        if data is None:
+            return self.ended
+        self._feed(data)
+        return True
+
+    def _feed(self, data: bytes) -> None:
+        if not data:
+            self.ended = True
+        if self._phase is _Phase.LINGER:
+            self._budget -= len(data)
+        elif self._socket is not None:
+            self._socket.receive_data(data)
+        else:
+            self.http.receive_data(data)
+
+    def watch(self, cycle: Cycle) -> None:
+        """The application of ``cycle`` has begun to wait: see whether its client stays."""
+        if self.ended:
+            self.nursery.start_soon(self._farewell, cycle)
+        else:
+            self.start_reader()
+
+    def start_reader(self) -> None:
+        """Receive in a task of its own from now on."""
+        if not self.reading:
+            self.reading = True
+            self.nursery.start_soon(self._read)
+
+    async def _read(self) -> None:
+        """The reader."""
+        try:
+            while not self._closed:
+                if self._full:
+                    await self._room.park()
+                else:
+                    await self.link.readable()
+                    data = self.link.receive()
+                    if data is not None:
+                        self._feed(data)
+                        self.wake()
+                        if self._socket is not None:
+                            await self._socket.flush()
+                    if data == b"":
+                        break
+        except trio.ClosedResourceError:
+            return  # by us
+        if isinstance(self._current, Cycle):
+            await self._farewell(self._current)
+
+    @property
+    def _full(self) -> bool:
+        if self._phase is _Phase.LINGER:
+            return False
+        return self.http.buffered > _READ_LIMIT if self._socket is None else self._socket.session.paused
+
+    async def wait_for_input(self) -> None:
+        """Return when something has changed: bytes, their end, or the end of the response."""
+        await self._arrival.park()
+
+    def wake(self) -> None:
+        """Have everybody look again who waits for a change."""
+        if self._arrival:
+            self._arrival.unpark_all()
+
+    def input_taken(self) -> None:
+        """There may be room for more."""
+        if self._room and not self._full:
+            self._room.unpark_all()
+
+    # The end of a request
+
+    async def _farewell(self, cycle: Cycle) -> None:
+        """The client of ``cycle`` has ended its side."""
+        if cycle.answered:
+            return
+        with trio.CancelScope() as cycle.farewell:
+            if self.link.broken:
+                cycle.client_gone()
+            else:
+                await trio.sleep(_HALF_CLOSED)
+                cycle.client_left()
+            await trio.sleep(self.service.disconnect_grace)
+            cycle.cancel("its client has left")
+
+    def response_over(self, cycle: Cycle) -> None:
+        """The response of ``cycle`` is complete or given up; its application may still run."""
+        if cycle is not self._current:
+            return
+        self._current = None
+        cycle.over = True
+        if cycle.farewell is not None:
+            cycle.farewell.cancel()
+        self.service.ledger.answered(cycle.entry, cycle.exchange)
+        self.wake()
+
+    def detach(self, cycle: Cycle) -> None:
+        """The application of ``cycle`` goes on after its response: another task serves the connection."""
+        cycle.detached = True
+        self._leftovers += 1
+        self._scope = trio.CancelScope()
+        self.nursery.start_soon(self._serve, self._scope, cycle)
+
+    # The end of the connection
+
+    def begin_drain(self) -> None:
+        """The worker takes no new work: what is under way ends with ``Connection: close``."""
+        self.http.announce_close()
+        waits = self._phase is _Phase.IDLE or (self._phase is _Phase.HEAD and not self.http.buffered)
+        if waits and self.due > trio.current_time() + _DRAIN_IDLE:
+            # A client that is about to send has a moment; one that is merely connected must not hold us up.
+            self._expect(self._phase, _DRAIN_IDLE)
+
+    def end_idle(self) -> None:
+        """The drain is over: nothing that has not reached an application will."""
+        if self._phase is not _Phase.APP:
+            self._scope.cancel()
+
+    async def _linger(self) -> None:
+        """Close without a reset: our end now, the rest when the client has closed or has had its time.
+
+        RFC 9112 9.6.
+        """
+        self.link.half_close()
+        with trio.CancelScope() as self._scope:
+            self._expect(_Phase.LINGER, _LINGER_SECONDS)
+            if self._room:
+                self._room.unpark_all()
+            while not self.ended and self._budget > 0:
+                await self._arrive()
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.service.deadlines.forget(self)
+            self.link.close()
+            self._room.unpark_all()
+            self.wake()
+            self.service.connection_over(self)

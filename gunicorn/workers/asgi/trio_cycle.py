@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextvars import copy_context
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -11,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from gunicorn.asgi.errors import ClientDisconnected
-from gunicorn.asgi.http import FileBody, HttpExchange, Stage
+from gunicorn.asgi.http import HttpExchange, Stage
 from gunicorn.errors import ProtocolError
+from gunicorn.workers.asgi.trio_errors import cancelled_part, own_part
 from gunicorn.workers.asgi.trio_steps import stepwise
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 if TYPE_CHECKING:
     from gunicorn.http.events import Request
     from gunicorn.workers.asgi.ledger import Entry
     from gunicorn.workers.asgi.trio_connection import Connection
 
-__all__ = ["Cycle", "without_cancelled"]
+__all__ = ["Cycle"]
 
 Message = dict[str, Any]
 _DONE = Stage.DONE
@@ -34,22 +31,36 @@ _TURN = 16
 class Cycle:
     """The driver's side of an ``HttpExchange``.
 
+    Args:
+        scope: What is cancelled to end the application.
+
     Attributes:
-        scope: What is cancelled to end the application; set by the connection.
         reason: Why it was cancelled; empty while it was not.
+        over: The response has been written, or given up.
         detached: Another task serves the connection now.
+        farewell: Around the moments after the client has left.
     """
 
-    __slots__ = ("_connection", "_turn", "detached", "entry", "exchange", "farewell", "reason", "scope")
+    go_away = (
+        None  # there is no way to say in the middle of a response that another request should come later
+    )
 
-    def __init__(self, connection: Connection, request: Request, entry: Entry, scope: trio.CancelScope) -> None:
+    __slots__ = (
+        "_connection", "_scope", "_turn", "_watched", "detached", "entry", "exchange", "farewell", "over",
+        "reason",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: Connection, request: Request, entry: Entry, scope: trio.CancelScope
+    ) -> None:
         self._connection = connection
         self.exchange = HttpExchange(connection.http, request)
         self.entry = entry
-        self.scope = scope
         self.reason = ""
-        self.detached = False
+        self.over = self.detached = False
         self.farewell: trio.CancelScope | None = None
+        self._scope = scope
+        self._watched = False
         self._turn = 0
 
     @property
@@ -65,6 +76,7 @@ class Cycle:
         if message is None:
             message = await self._next_message()
         elif message["type"] == "http.disconnect":
+            # Given again for ever: an application in a loop must not stop all others.
             await trio.lowlevel.checkpoint()
         else:
             await self._take_turn()
@@ -95,11 +107,12 @@ class Cycle:
     async def send(self, message: Message) -> None:
         exchange = self.exchange
         data = exchange.send(message)
-        if data.__class__ is FileBody:
-            await self._send_file(data.path)  # type: ignore[union-attr]
-        elif data:
+        if data:
             try:
-                await self._connection.link.write(data)  # type: ignore[arg-type]
+                if isinstance(data, bytes):
+                    await self._connection.link.write(data)
+                else:
+                    await self._send_file(data.path)
             except ClientDisconnected:
                 self.client_gone()
                 raise
@@ -117,14 +130,11 @@ class Cycle:
             await link.write_file(fd, count)
             if after:
                 await link.write(after)
-        except ClientDisconnected:
-            self.client_gone()
-            raise
         finally:
             os.close(fd)
 
     async def _take_turn(self) -> None:
-        """Now and then let others run: neither a fast client nor a fast application must starve the loop."""
+        """Now and then let others run: a fast client and a fast application must not starve the loop."""
         self._turn += 1
         if not self._turn % _TURN:
             await trio.lowlevel.checkpoint()
@@ -135,7 +145,7 @@ class Cycle:
         """Call the application and see to it that its response has an end.
 
         Raises:
-            trio.Cancelled: the application was cancelled; nothing else.
+            trio.Cancelled: it was cancelled. Nothing else is raised.
         """
         ledger = self._connection.service.ledger
         error: BaseException | None = None
@@ -147,38 +157,37 @@ class Cycle:
             raise  # the loop is gone, and so is everything that could be done here
         except BaseException as raised:  # noqa: BLE001 - the boundary of the application's code
             error = raised
-        try:
-            self._ended(error)
-            if error is not None:
-                _raise_cancelled(error)
-        finally:
-            del error  # its traceback refers to this frame
+        self._ended(own_part(error) or error)
+        cancelled = cancelled_part(error)
+        del error  # its traceback refers to this frame
+        if cancelled is not None:
+            raise cancelled
 
     def _suspended(self) -> None:
-        connection = self._connection
-        if not connection.reading:
-            connection.start_reader()
-        if self.exchange.stage is _DONE and not self.detached:
-            connection.detach(self)
+        if not self._watched:
+            self._watched = True
+            self._connection.watch(self)
+        if self.over and not self.detached:
+            self._connection.detach(self)
 
     def _ended(self, error: BaseException | None) -> None:
         connection, exchange = self._connection, self.exchange
+        ledger = connection.service.ledger
         if error is not None or exchange.stage is not _DONE:
-            rest = without_cancelled(error)
-            data = connection.service.ledger.conclude(self.entry, exchange, error if rest is None else rest, self.reason)
+            data = ledger.conclude(self.entry, exchange, error, self.reason)
             if data:
                 self._write_page(data)
-            if isinstance(rest, (SystemExit, KeyboardInterrupt)):
-                connection.service.leave_with(rest)
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                connection.service.leave_with(error)
         connection.response_over(self)
-        connection.service.ledger.end(self.entry, exchange)
+        ledger.end(self.entry, exchange)
 
     def _write_page(self, data: bytes) -> None:
-        # At once or never: an error page fits into the socket's buffer, and this may be a cancelled task.
+        # Without waiting: a page fits into the socket's buffer, and this task may be a cancelled one.
         try:
             self._connection.link.write_now(data)
         except ClientDisconnected:
-            self.client_gone()
+            self.exchange.disconnect()
 
     def client_gone(self) -> None:
         """Nothing that is sent arrives any more."""
@@ -193,23 +202,4 @@ class Cycle:
     def cancel(self, reason: str) -> None:
         """End the application; what it shields may take its time."""
         self.reason = self.reason or reason
-        self.scope.cancel()
-
-
-def without_cancelled(error: BaseException | None) -> BaseException | None:
-    """What of ``error`` is the application's own, and not our cancellation."""
-    if isinstance(error, trio.Cancelled):
-        return None
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)[1]
-    return error
-
-
-def _raise_cancelled(error: BaseException) -> None:
-    """Hand a cancellation on to its scope. ``error`` itself was dealt with."""
-    if isinstance(error, trio.Cancelled):
-        raise error
-    if isinstance(error, BaseExceptionGroup):
-        cancelled = error.split(trio.Cancelled)[0]
-        if cancelled is not None:
-            raise cancelled
+        self._scope.cancel()

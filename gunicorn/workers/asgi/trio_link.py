@@ -1,13 +1,14 @@
 """One socket on trio: receiving, and sending with a deadline for each wait.
 
-Neither ``trio.SocketStream`` nor ``trio.SSLStream``: a non-blocking socket that is asked first and waited for only
-when it has nothing costs half as much for each request, and ``ssl.SSLSocket`` is such a socket too.
+Neither ``trio.SocketStream`` nor ``trio.SSLStream``: a non-blocking socket that is asked first, and waited
+for only when it has nothing, costs half as much for each request; and ``ssl.SSLSocket`` is one, too.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +164,7 @@ class Link:
             await self._wait_writable()
             return 0
         except OSError as error:
-            raise ClientDisconnected(error.strerror) from error
+            raise ClientDisconnected(str(error)) from error
         # A client that is as fast as the file would keep every other connection waiting.
         await trio.lowlevel.checkpoint()
         return _some(sent, left)
@@ -249,10 +250,9 @@ class TlsLink(Link):
             raise OSError(str(error)) from error
 
     def half_close(self) -> None:
-        try:
-            self._tls.unwrap()  # close_notify (RFC 8446 6.1)
-        except (OSError, ValueError):
-            pass  # it would wait for the client's close_notify, which is not needed
+        # close_notify (RFC 8446 6.1). The client's own, which unwrap would wait for, is not needed.
+        with suppress(OSError, ValueError):
+            self._tls.unwrap()
         super().half_close()
 
 

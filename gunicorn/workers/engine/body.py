@@ -10,16 +10,12 @@ from gunicorn.workers.engine.link import ClientGone, ClientSlow
 from gunicorn.wsgi.input import InputError
 
 if TYPE_CHECKING:
+    from gunicorn.http.events import Event
     from gunicorn.workers.engine.link import Link
 
-__all__ = ["Body", "no_body"]
+__all__ = ["Body"]
 
 _CONTINUE = InformationalResponse(100)
-
-
-def no_body() -> bytes:
-    """The source of a request that has none."""
-    return b""
 
 
 class Body:
@@ -33,15 +29,38 @@ class Body:
         trailers: After the end.
     """
 
-    __slots__ = ("_link", "ended", "error", "trailers")
+    __slots__ = ("_decoded", "_link", "ended", "error", "trailers")
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._decoded: list[bytes] = []
         self.ended = False
         self.error: ProtocolError | None = None
         self.trailers: tuple[tuple[bytes, bytes], ...] = ()
 
+    def decode_received(self) -> None:
+        """Decode what has arrived, before the application is called: no more than what was received.
+
+        A body that is malformed in what came with its head never reaches an application, not even one that
+        does not read it.
+
+        Raises:
+            ProtocolError: the body breaks a rule.
+        """
+        http = self._link.http
+        while (event := http.next_event()) is not NEED_DATA:
+            if not isinstance(event, Data):
+                self._end(event)
+                return
+            self._decoded.append(event.data)
+
+    def _end(self, event: Event) -> None:
+        self.ended = True
+        self.trailers = event.trailers if isinstance(event, EndOfMessage) else ()
+
     def __call__(self) -> bytes:
+        if self._decoded:
+            return self._decoded.pop(0)
         if self.ended:
             return b""
         if self.error is None:
@@ -67,6 +86,5 @@ class Body:
             elif isinstance(event, Data):
                 return event.data
             else:
-                self.ended = True
-                self.trailers = event.trailers if isinstance(event, EndOfMessage) else ()
+                self._end(event)
                 return b""

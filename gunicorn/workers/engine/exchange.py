@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.error_page import error_page
 from gunicorn.http.status import reason_phrase
-from gunicorn.process.slots import BYTES_SENT, ERRORS, REQUESTS
-from gunicorn.workers.engine.body import Body, no_body
+from gunicorn.process.slots import ERRORS
 from gunicorn.workers.engine.link import ClientGone
-from gunicorn.wsgi.environ import ScriptNameMismatch, connection_environ, request_environ, worker_environ
-from gunicorn.wsgi.input import Input
+from gunicorn.wsgi.environ import (
+    ScriptNameMismatch,
+    connection_environ,
+    fields_environ,
+    request_environ,
+    worker_environ,
+)
+from gunicorn.wsgi.input import NO_INPUT, Input
 from gunicorn.wsgi.message import RefusedRequest, RequestView
 from gunicorn.wsgi.response import Response
 
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from gunicorn.http.events import Peer, Request
     from gunicorn.http.policy import Policy
     from gunicorn.workers.base import Worker
+    from gunicorn.workers.engine.body import Body
     from gunicorn.workers.engine.link import Link
 
 __all__ = ["Exchanges"]
@@ -45,53 +51,64 @@ class Exchanges:
         self.log = log
         self.app = worker.wsgi
         self.environ = worker_environ(cfg, log.error_log, multithread=multithread)
-        self.slot = worker.slot
+        self.slot = slot = worker.slot
+        self._begin = None if slot is None else slot.table.begin
+        self._end = None if slot is None else slot.table.end
+        self._served = None if slot is None else slot.served
         self.pre_request = _hook(worker, "pre_request")
         self.post_request = _hook(worker, "post_request")
         self.access = log.access if getattr(log, "access_enabled", True) else None
         self._observed = bool(self.pre_request or self.post_request or self.access)
 
-    def answer(self, link: Link, request: Request) -> bool:
+    def answer(self, link: Link, request: Request, body: Body | None) -> bool:
         """Have the application answer ``request``; whether the connection may go on.
 
         Raises:
             BaseException: what is not an ``Exception`` ends the worker; the client has got its answer,
             if it could.
         """
-        slot = self.slot
-        index = -1 if slot is None else slot.table.begin(request.method, request.path)
+        response = Response(link, request.method)
+        index = -1 if self._begin is None else self._begin(request.method, request.path)
         try:
             if self._observed:
-                return self._answer_observed(link, request)
-            return self._answer(link, request, Response(link, request.method))
+                return self._answer_observed(link, request, body, response)
+            return self._answer(link, request, body, response)
         finally:
-            if slot is not None:
-                slot.table.end(index)
-            self._count()
+            if self._end is not None:
+                self._end(index)
+            self._count(response.sent)
 
-    def _count(self) -> None:
+    def _count(self, sent: int) -> None:
         worker = self.worker
         # The slot's counter is exact among threads, the attribute is for everybody who reads it.
-        worker.nr = worker.nr + 1 if self.slot is None else self.slot.add(REQUESTS)
-        if worker.nr == worker.max_requests:
+        worker.nr = number = worker.nr + 1 if self._served is None else self._served(sent)
+        if number == worker.max_requests:
             self.log.info("Autorestarting worker after current request.")
             worker.leave("max_requests")
 
     def _answer(
-        self, link: Link, request: Request, response: Response, record: _Record | None = None
+        self,
+        link: Link,
+        request: Request,
+        body: Body | None,
+        response: Response,
+        record: _Record | None = None,
     ) -> bool:
-        body = Body(link) if request.chunked or request.content_length else None
         try:
-            environ = self._environ(link, request, body, response)
+            environ = request_environ(
+                link.environ_fields if link.http.fields_repeated else self._new_fields(link, request),
+                request,
+                NO_INPUT if body is None else Input(body),
+                response.early_hints,
+            )
             if record is not None:
                 self._begin_record(record, link, request, environ, body)
             result = self.app(environ, response.start_response)
             try:
                 response.send(result)
             finally:
-                close = getattr(result, "close", None)
-                if close is not None:
-                    close()
+                if type(result) is not list and hasattr(result, "close"):
+                    result.close()
         except ClientGone as error:
             self.log.debug("Client %s left: %s", _name(request.peer), error)
             return False
@@ -105,12 +122,14 @@ class Exchanges:
             raise
         return True
 
-    def _environ(self, link: Link, request: Request, body: Body | None, response: Response) -> Environ:
+    def _new_fields(self, link: Link, request: Request) -> Environ:
         base = link.environ
-        if base is None or link.environ_peer is not request.peer:
+        if base is None:
+            # Not at the accept: only now is it known whom a PROXY header names.
             base = connection_environ(self.environ, link.sock, link.listener.address, request.peer)
-            link.environ, link.environ_peer = base, request.peer
-        return request_environ(base, request, Input(body or no_body), response.early_hints)
+            link.environ = base
+        link.environ_fields = fields_environ(base, request)
+        return link.environ_fields
 
     # Failures
 
@@ -158,10 +177,10 @@ class Exchanges:
 
     # Hooks and the access log
 
-    def _answer_observed(self, link: Link, request: Request) -> bool:
-        record = _Record(Response(link, request.method))
+    def _answer_observed(self, link: Link, request: Request, body: Body | None, response: Response) -> bool:
+        record = _Record(response)
         try:
-            return self._answer(link, request, record.response, record)
+            return self._answer(link, request, body, response, record)
         finally:
             self._end_record(record, link, request)
 
@@ -176,8 +195,6 @@ class Exchanges:
     def _end_record(self, record: _Record, link: Link, request: Request) -> None:
         response = record.response
         view = record.request or _view(link, request, None, None)
-        if self.slot is not None:
-            self.slot.add(BYTES_SENT, response.sent)
         if self.access is not None:
             self.access(response, view, record.environ, _duration(record.started))
         if self.post_request is not None:

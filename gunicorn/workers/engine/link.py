@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ClientGone", "ClientSlow", "Link", "Phase", "TlsLink", "peer_of"]
 
 _CHUNK = 64 * 1024
+# A head, or a head with a small body. Less than a body's chunk, because each read allocates its size first.
+_HEAD_CHUNK = 16 * 1024
 _SENDFILE_CHUNK = 1 << 30
 _POLL = {READ: select.POLLIN, WRITE: select.POLLOUT}
 
@@ -35,15 +37,20 @@ class ClientSlow(ClientGone):
     """The client neither sent nor took a byte for the whole deadline."""
 
 
-class Phase(enum.Enum):
+class Phase(enum.IntEnum):
     """What a parked connection is parked for; the deadline's outcome depends on it."""
 
-    HANDSHAKE = "TLS handshake"
-    FRESH = "first byte"
-    HEAD = "rest of a request head"
-    IDLE = "next request"
-    BODY = "rest of a body that nobody read"
-    LINGER = "the client's end"
+    HANDSHAKE = 0
+    FRESH = 1
+    """The first byte."""
+    HEAD = 2
+    """The rest of a request head."""
+    IDLE = 3
+    """The next request."""
+    BODY = 4
+    """The rest of a body that nobody read."""
+    LINGER = 5
+    """The client's end."""
 
 
 class Link:
@@ -54,13 +61,14 @@ class Link:
         phase: What it waits for while parked.
         want: READ or WRITE while parked.
         deadline: Monotonic seconds at which the wait is over; inf = never.
-        armed: Whether the poller knows the descriptor.
+        armed: What the poller knows the descriptor for; 0 while it does not know it.
         budget: Bytes that are still thrown away in the phases BODY and LINGER.
-        environ: What is the same in the environ of each request, and ``environ_peer`` whom it names.
+        environ: What is the same in the environ of each request.
+        environ_fields: The same with the fields of the last request.
     """
 
     __slots__ = (
-        "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ", "environ_peer", "fd",
+        "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ", "environ_fields", "fd",
         "http", "listener", "peer", "phase", "sock", "want", "write_timeout",
     )  # fmt: skip
 
@@ -86,15 +94,15 @@ class Link:
         self.phase = Phase.FRESH
         self.want = READ
         self.deadline = 0.0
-        self.armed = False
+        self.armed = 0
         self.budget = 0
         self.environ: dict[str, Any] | None = None
-        self.environ_peer: Peer | None = None
+        self.environ_fields: dict[str, Any] = {}
 
-    def receive(self) -> bytes | None:
-        """What has arrived; ``b""`` at the end of it, None when nothing has."""
+    def receive(self, size: int = _HEAD_CHUNK) -> bytes | None:
+        """What has arrived, at most ``size`` bytes; ``b""`` at the end of it, None when nothing has."""
         try:
-            return self.sock.recv(_CHUNK)
+            return self.sock.recv(size)
         except BlockingIOError:
             return None
         except OSError:
@@ -110,10 +118,10 @@ class Link:
         Raises:
             ClientSlow: nothing came.
         """
-        data = self.receive()
+        data = self.receive(_CHUNK)
         while data is None:
             self._wait(self.want, self.body_timeout)
-            data = self.receive()
+            data = self.receive(_CHUNK)
         return data
 
     def write(self, data: bytes) -> None:
@@ -206,10 +214,10 @@ class TlsLink(Link):
             return False
         return True
 
-    def receive(self) -> bytes | None:
+    def receive(self, size: int = _HEAD_CHUNK) -> bytes | None:
         self.want = READ
         try:
-            return self.sock.recv(_CHUNK)
+            return self.sock.recv(size)
         except self._want_read:
             return None
         except self._want_write:

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import select
 import threading
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["READ", "WRITE", "Poller", "new_poller"]
 
-READ = 1
-WRITE = 4
-"""The values of EPOLLIN and EPOLLOUT, so that the common system translates nothing."""
+READ = 0x40000001
+WRITE = 0x40000004
+"""EPOLLIN and EPOLLOUT with EPOLLONESHOT, so that the common system translates nothing."""
 
 
 class Poller(Protocol):
     """What the engine needs of a readiness interface.
 
     Attributes:
-        stays_armed: A descriptor must be forgotten before it is closed: while a forked child has a copy of
-            it, closing alone would leave it armed.
+        stays_armed: A descriptor is reported until it is armed for something else, and must be forgotten
+            before it is closed: while a forked child has a copy of it, closing alone would leave it armed.
     """
 
     stays_armed: bool
@@ -39,8 +42,12 @@ class Poller(Protocol):
     def forget(self, fd: int) -> None:
         """Report ``fd`` no more. Unknown descriptors are ignored."""
 
-    def poll(self, timeout: float, limit: int) -> list[int]:
-        """Descriptors that are ready, at most ``limit``; ``timeout`` in seconds, negative waits for ever."""
+    def poll(self, timeout: float, limit: int) -> list[tuple[int, int]]:
+        """Descriptors that are ready, at most ``limit``, each with a number that means nothing.
+
+        ``timeout`` is in seconds; negative waits for ever.
+        """
+        ...
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -53,18 +60,12 @@ class EpollPoller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._once = {
-            READ: select.EPOLLIN | select.EPOLLONESHOT,
-            WRITE: select.EPOLLOUT | select.EPOLLONESHOT,
-        }
+        # Their arguments and results are the protocol's: every request takes two of them.
+        self.arm: Callable[[int, int], None] = self._epoll.register
+        self.rearm: Callable[[int, int], None] = self._epoll.modify
+        self.poll: Callable[[float, int], list[tuple[int, int]]] = self._epoll.poll
         # One connection must not wake every worker that shares the listener.
         self._level = select.EPOLLIN | select.EPOLLEXCLUSIVE
-
-    def arm(self, fd: int, want: int) -> None:
-        self._epoll.register(fd, self._once[want])
-
-    def rearm(self, fd: int, want: int) -> None:
-        self._epoll.modify(fd, self._once[want])
 
     def watch(self, fd: int) -> None:
         self._epoll.register(fd, self._level)
@@ -74,9 +75,6 @@ class EpollPoller:
             self._epoll.unregister(fd)
         except (FileNotFoundError, ValueError):
             return
-
-    def poll(self, timeout: float, limit: int) -> list[int]:
-        return [fd for fd, _ in self._epoll.poll(timeout, limit)]
 
     def close(self) -> None:
         self._epoll.close()
@@ -89,19 +87,8 @@ class OwnEpollPoller(EpollPoller):
 
     def __init__(self) -> None:
         super().__init__()
-        self._once = {READ: select.EPOLLIN, WRITE: select.EPOLLOUT}
-        self._writers: set[int] = set()
-
-    def arm(self, fd: int, want: int) -> None:
-        self._writers.discard(fd)
-        super().arm(fd, want)
-        if want == WRITE:
-            self._writers.add(fd)
-
-    def rearm(self, fd: int, want: int) -> None:
-        if (fd in self._writers) is not (want == WRITE):
-            (self._writers.add if want == WRITE else self._writers.discard)(fd)
-            super().rearm(fd, want)
+        self.arm = lambda fd, want: self._epoll.register(fd, want & ~select.EPOLLONESHOT)
+        self.rearm = lambda fd, want: self._epoll.modify(fd, want & ~select.EPOLLONESHOT)
 
 
 class KqueuePoller:
@@ -131,9 +118,9 @@ class KqueuePoller:
             except OSError:
                 continue
 
-    def poll(self, timeout: float, limit: int) -> list[int]:
+    def poll(self, timeout: float, limit: int) -> list[tuple[int, int]]:
         wait = None if timeout < 0 else timeout
-        return [event.ident for event in self._kqueue.control(None, limit, wait)]
+        return [(event.ident, event.filter) for event in self._kqueue.control(None, limit, wait)]
 
     def close(self) -> None:
         self._kqueue.close()
@@ -182,7 +169,7 @@ class PollPoller:
             self._once.discard(fd)
         self._nudge()
 
-    def poll(self, timeout: float, limit: int) -> list[int]:
+    def poll(self, timeout: float, limit: int) -> list[tuple[int, int]]:
         with self._turn:
             with self._lock:
                 poll = select.poll()
@@ -191,14 +178,14 @@ class PollPoller:
             poll.register(self._reader, select.POLLIN)
             return self._claim(poll.poll(None if timeout < 0 else timeout * 1000), limit)
 
-    def _claim(self, found: list[tuple[int, int]], limit: int) -> list[int]:
-        ready: list[int] = []
+    def _claim(self, found: list[tuple[int, int]], limit: int) -> list[tuple[int, int]]:
+        ready: list[tuple[int, int]] = []
         with self._lock:
-            for fd, _ in found:
+            for fd, events in found:
                 if fd == self._reader:
                     self._read(self._reader, 4096)
                 elif fd in self._events and len(ready) < limit:
-                    ready.append(fd)
+                    ready.append((fd, events))
                     if fd in self._once:
                         self._once.discard(fd)
                         del self._events[fd]

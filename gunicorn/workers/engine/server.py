@@ -11,14 +11,15 @@ from __future__ import annotations
 import errno
 import math
 import threading
-import time
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.errors import ProtocolError
 from gunicorn.http.connection import ServerConnection
 from gunicorn.http.events import NEED_DATA, Request
 from gunicorn.process.slots import CONNECTIONS
+from gunicorn.workers.engine.body import Body
 from gunicorn.workers.engine.exchange import Exchanges
 from gunicorn.workers.engine.link import Link, Phase, TlsLink, peer_of
 from gunicorn.workers.engine.poller import new_poller
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine"]
 
+# Members by name: CPython 3.11 takes 0.1 us to find one in its class.
+_HANDSHAKE, _IDLE, _BODY, _LINGER = Phase.HANDSHAKE, Phase.IDLE, Phase.BODY, Phase.LINGER
 _LINGER_BYTES = 64 * 1024
 _LINGER_SECONDS = 2.0
 # Deadlines this close together are served by one look at all parked connections.
@@ -75,6 +78,8 @@ class Engine:
         self.tls = tls
         self.poller = new_poller(shared=multithread)
         self.poll = self.poller.poll
+        self._arm, self._rearm = self.poller.arm, self.poller.rearm
+        self._stays_armed = self.poller.stays_armed
         self.links: dict[int, Link] = {}
         self.parked: dict[int, Link] = {}
         self.watched: dict[int, Callable[[], object]] = {}
@@ -95,16 +100,12 @@ class Engine:
             "write_timeout": cfg.write_timeout,
         }
         self._waits = {
-            Phase.HANDSHAKE: cfg.handshake_timeout,
-            Phase.FRESH: cfg.header_timeout,
-            Phase.HEAD: cfg.header_timeout,
-            Phase.IDLE: cfg.keepalive,
-            Phase.BODY: cfg.body_timeout,
+            Phase.HANDSHAKE: cfg.handshake_timeout or math.inf,
+            Phase.FRESH: cfg.header_timeout or math.inf,
+            Phase.HEAD: cfg.header_timeout or math.inf,
+            Phase.IDLE: cfg.keepalive or math.inf,
+            Phase.BODY: cfg.body_timeout or math.inf,
             Phase.LINGER: _LINGER_SECONDS,
-        }
-        self._steps: dict[Phase, Callable[[Link], None]] = {
-            Phase.HANDSHAKE: self._handshake,
-            Phase.LINGER: self._discard,
         }
         for listener in worker.sockets:
             listener.setblocking(False)
@@ -121,11 +122,16 @@ class Engine:
     def dispatch(self, fd: int) -> None:
         """Serve one event that ``poll`` returned."""
         link = self.parked.pop(fd, None)
-        if link is not None:
-            self._steps.get(link.phase, self._read)(link)
-        elif fd in self.watched:
-            self.watched[fd]()
-        # Otherwise the deadline came first, and the connection is gone.
+        if link is None:
+            if fd in self.watched:
+                self.watched[fd]()
+            # Otherwise the deadline came first, and the connection is gone.
+        elif link.phase is _LINGER:
+            self._discard(link)
+        elif link.phase is _HANDSHAKE:
+            self._handshake(link)
+        else:
+            self._read(link)
 
     # Accepting
 
@@ -194,7 +200,7 @@ class Engine:
             # The connection stays in the queue, so the listener would be reported for ever.
             self.log.error("Cannot accept: %s; trying again in %s s", error.strerror, _SHORTAGE_PAUSE)
             self._close_listeners()
-            self._paused_until = time.monotonic() + _SHORTAGE_PAUSE
+            self._paused_until = monotonic() + _SHORTAGE_PAUSE
             self._set_alarm(self._paused_until)
         # Otherwise the client gave up while it was in the queue.
 
@@ -210,7 +216,7 @@ class Engine:
             return
         if done:
             link.phase = Phase.FRESH
-            link.deadline = time.monotonic() + (self._waits[Phase.FRESH] or math.inf)
+            link.deadline = monotonic() + self._waits[Phase.FRESH]
             self._read(link)
         else:
             self._park(link, Phase.HANDSHAKE)
@@ -221,7 +227,7 @@ class Engine:
             self._park(link, link.phase)
             return
         link.http.receive_data(data)
-        if link.phase is not Phase.BODY or self._skip_body(link):
+        if link.phase is not _BODY or self._skip_body(link):
             self._advance(link)
 
     def _advance(self, link: Link) -> None:
@@ -237,6 +243,9 @@ class Engine:
             if type(event) is Request:
                 if not self._serve(link, event):
                     return
+                if http.idle and not link.pending():
+                    self._park(link, _IDLE)
+                    return
             elif event is NEED_DATA:
                 if link.pending():
                     self._read(link)
@@ -249,8 +258,17 @@ class Engine:
 
     def _serve(self, link: Link, request: Request) -> bool:
         """Answer one request; whether to read on."""
+        body = None
+        if request.chunked or request.content_length:
+            body = Body(link)
+            try:
+                body.decode_received()
+            except ProtocolError as error:
+                self.exchanges.refuse(link, error)
+                self._linger(link)
+                return False
         try:
-            complete = self.exchanges.answer(link, request)
+            complete = self.exchanges.answer(link, request, body)
         except BaseException:
             self.close(link)
             raise
@@ -288,7 +306,7 @@ class Engine:
 
     def _next_cycle(self, link: Link) -> None:
         link.http.start_next_cycle()
-        link.phase, link.deadline = Phase.IDLE, 0.0
+        link.phase, link.deadline = _IDLE, 0.0
 
     # Parking
 
@@ -304,17 +322,17 @@ class Engine:
     def _park(self, link: Link, phase: Phase) -> None:
         """Give the connection back to the poller. From here on any thread may claim it."""
         link.phase = phase
-        deadline = link.deadline or time.monotonic() + (self._waits[phase] or math.inf)
+        deadline = link.deadline or monotonic() + self._waits[phase]
         if self.draining:
             deadline = self._drained_by(phase, deadline)
         link.deadline = deadline
         fd, want, armed = link.fd, link.want, link.armed
-        link.armed = True
+        link.armed = want
         self.parked[fd] = link
-        if armed:
-            self.poller.rearm(fd, want)
-        else:
-            self.poller.arm(fd, want)
+        if not armed:
+            self._arm(fd, want)
+        elif armed != want or not self._stays_armed:
+            self._rearm(fd, want)
         if deadline < self.alarm:
             self._set_alarm(deadline)
 
@@ -386,7 +404,7 @@ class Engine:
             self._park(link, link.phase)
             return
         self.poller.forget(fd)
-        link.armed = False
+        link.armed = 0
         if link.phase is Phase.HEAD:
             self.exchanges.refuse(
                 link, ProtocolError(408, "header_timeout", "the request head did not arrive in time")
@@ -421,12 +439,12 @@ class Engine:
         self._accept_queued()
         for link in list(self.parked.values()):
             link.deadline = self._drained_by(link.phase, link.deadline)
-        self.reap(time.monotonic())
+        self.reap(monotonic())
 
     def _drained_by(self, phase: Phase, deadline: float) -> float:
         # A client that is about to send has a moment; one that is merely connected must not hold up the stop.
         patience = _DRAIN_IDLE if phase in (Phase.IDLE, Phase.FRESH) else math.inf
-        return min(deadline, time.monotonic() + patience, self._drain_deadline)
+        return min(deadline, monotonic() + patience, self._drain_deadline)
 
     def _accept_queued(self) -> None:
         """Take over the connections that the kernel has queued: closing the listener would reset them."""

@@ -1,0 +1,354 @@
+"""What the control server asks of the arbiter: the operations, carried out on the running supervisor."""
+
+from __future__ import annotations
+
+import enum
+import math
+import os
+import signal
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+import trio
+
+from gunicorn.arbiter.actions import Promoted, Retire
+from gunicorn.arbiter.roster import State
+from gunicorn.config.sources import DEFAULT
+from gunicorn.control.commands import WAIT
+from gunicorn.control.operations import (
+    DirtyPool,
+    GenerationState,
+    ListenerState,
+    NoSuchWorkerError,
+    RefusedError,
+    RequestState,
+    Scaled,
+    Stats,
+    WorkerState,
+)
+from gunicorn.control.server import ControlServer, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gunicorn.arbiter.actions import Action
+    from gunicorn.arbiter.child import Child
+    from gunicorn.arbiter.master import Master
+    from gunicorn.arbiter.roster import Roster
+    from gunicorn.process.listeners import Listener
+
+__all__ = ["Control"]
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+# tcp_info of Linux, up to tcpi_unacked: of a listening socket that is the number of queued connections.
+_TCP_INFO = struct.Struct("8B5I")
+
+
+class Supervisor(Protocol):
+    """What control needs of the running server."""
+
+    server: Master
+    roster: Roster
+    children: dict[int, Child]
+    stopping: trio.Event
+
+    def execute(self, actions: Sequence[Action]) -> None: ...
+
+
+class Outcome(enum.Enum):
+    """What has become of the latest reload."""
+
+    NONE = "none"
+    PENDING = "pending"
+    FAILED = "failed"
+
+
+@attrs.define
+class LatestReload:
+    """The latest reload; ``count`` since the start."""
+
+    count: int = 0
+    outcome: Outcome = Outcome.NONE
+    reason: str = ""
+
+
+class Control:
+    """The operations on one supervisor, and the server that takes them from the control socket.
+
+    Args:
+        supervisor: The running server.
+        obey: Acts upon a signal as if it had come.
+
+    Attributes:
+        dirty: The dirty arbiter, when there is one.
+        server: The control server; ``server.run`` is its task.
+    """
+
+    def __init__(self, supervisor: Supervisor, obey: Callable[[int], None]) -> None:
+        self.dirty: DirtyPool | None = None
+        self._supervisor = supervisor
+        self._obey = obey
+        self._started = time.monotonic()
+        self._spawned = self._killed = 0
+        self._reload = LatestReload()
+        self._news = trio.Event()
+        self.server = ControlServer(self, self._settings, supervisor.server.log)
+
+    # --- what the supervisor tells ---
+
+    def executed(self, actions: Sequence[Action]) -> None:
+        """Something happened to the workers, and this was done about it."""
+        self._spawned = max(self._spawned, *self._supervisor.children, 0)
+        self._killed += sum(isinstance(action, Retire) for action in actions)
+        if any(isinstance(action, Promoted) for action in actions):
+            self._reload.outcome = Outcome.NONE
+            self.server.changed()
+        self._tell()
+
+    def reload_started(self) -> None:
+        """A reload has begun; one that was in the air is superseded."""
+        self._reload = LatestReload(self._reload.count + 1, Outcome.PENDING)
+        self._tell()
+
+    def reload_failed(self, reason: str) -> None:
+        """It came to nothing."""
+        self._reload.outcome, self._reload.reason = Outcome.FAILED, reason
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
+
+    # --- looking ---
+
+    @property
+    def pid(self) -> int:
+        """Process id of the arbiter."""
+        return self._supervisor.server.pid
+
+    @property
+    def config(self) -> Any:
+        """The configuration in effect."""
+        return self._supervisor.server.cfg
+
+    def workers(self) -> list[WorkerState]:
+        """All workers that have a process."""
+        return [self._state_of(child) for child in self._supervisor.children.values() if child.pid]
+
+    def _state_of(self, child: Child) -> WorkerState:
+        slot, now = child.slot, time.monotonic()
+        member = self._supervisor.roster.members.get(child.age)
+        state = State.RETIRING if member is None else member.state
+        promised = slot.deadline - now
+        return WorkerState(
+            pid=child.pid,
+            age=child.age,
+            slot=child.order.slot,
+            generation=child.order.generation,
+            state=state.value,
+            booted=child.is_ready,
+            aborted=promised < 0,
+            uptime=now - slot.started,
+            last_heartbeat=self._since_beat(promised) if child.is_ready else None,
+            requests=slot.requests,
+            errors=slot.errors,
+            in_flight=slot.in_flight,
+            connections=slot.connections,
+            bytes_sent=slot.bytes_sent,
+            queue_time=slot.queue_time,
+            memory=_own_memory(child.pid),
+        )
+
+    def _since_beat(self, promised: float) -> float | None:
+        # A beat promises the next one within `timeout`.
+        return None if math.isinf(promised) else max(0.0, self.config.timeout - promised)
+
+    def requests(self) -> list[RequestState]:
+        """The requests in flight, from shared memory: a worker that hangs is seen too."""
+        now = time.monotonic()
+        return [
+            RequestState(child.pid, child.order.slot, r.method, r.path, now - r.started, r.phase.name.lower())
+            for child in self._supervisor.children.values()
+            for r in child.slot.table.snapshot()
+        ]
+
+    def listeners(self) -> list[ListenerState]:
+        """The listening sockets."""
+        found = self._supervisor.server.LISTENERS
+        return [ListenerState(str(one), one.fileno(), _type_of(one), _queued(one)) for one in found]
+
+    def generations(self) -> list[GenerationState]:
+        """The generations that have workers, oldest first."""
+        roster = self._supervisor.roster
+        candidate = roster.candidate.generation if roster.candidate else None
+        roles = {candidate: "candidate", roster.wanted.generation: "serving"}
+        members = roster.members.values()
+        found = {member.generation for member in members} | {roster.wanted.generation}
+        return [
+            GenerationState(
+                generation,
+                roles.get(generation, "retiring"),
+                sum(m.generation == generation for m in members),
+                sum(m.generation == generation and m.state is State.READY for m in members),
+            )
+            for generation in sorted(found)
+        ]
+
+    def deaths(self) -> list[dict[str, Any]]:
+        """The records of workers that did not end as planned, oldest first."""
+        return [record.as_dict() for record in self._supervisor.server.deaths]
+
+    def stats(self) -> Stats:
+        """Counters since the start."""
+        supervisor = self._supervisor
+        return Stats(
+            uptime=time.monotonic() - self._started,
+            pid=self.pid,
+            workers_current=len(supervisor.roster.members),
+            workers_target=supervisor.roster.count,
+            workers_spawned=max(self._spawned, *supervisor.children, 0),
+            workers_killed=self._killed,
+            reloads=self._reload.count,
+        )
+
+    async def stacks(self, pid: int) -> str:
+        """The stacks of all threads of a worker, also of one that is stuck in C code."""
+        return await self._child(pid).stacks()
+
+    # --- changing ---
+
+    async def scale(self, change: int) -> Scaled:
+        """More or fewer workers; returns when they serve, or have left."""
+        roster = self._supervisor.roster
+        previous = roster.count
+        total = self._resize(max(1, previous + change))
+        done = await self._until(lambda: len(roster.members) == roster.serving == roster.count)
+        return Scaled(previous, total, roster.serving, done)
+
+    async def drain(self) -> int:
+        """No workers; returns when the last one has left."""
+        self._resize(0)
+        members = self._supervisor.roster.members
+        await self._until(lambda: not members)
+        return len(members)
+
+    def _resize(self, count: int) -> int:
+        supervisor = self._supervisor
+        self._refuse_while_stopping()
+        supervisor.execute(supervisor.roster.resize(count, trio.current_time()))
+        supervisor.server.scaled(supervisor.roster.count)
+        return supervisor.roster.count
+
+    async def kill(self, pid: int) -> bool:
+        """Stop a worker now; its successor is made at the same time and not before."""
+        child, supervisor = self._child(pid), self._supervisor
+        self._refuse_while_stopping()
+        member = supervisor.roster.members[child.age]
+        if member.state is not State.RETIRING:
+            # Planned, so it is no failure to the roster, and the place is free at once.
+            member.state = State.RETIRING
+            supervisor.execute([Retire(child.age), *supervisor.roster.tick(trio.current_time())])
+        return await self._until(lambda: child.age not in supervisor.children)
+
+    async def retire(self, pid: int) -> bool:
+        """Replace a worker; returns when it has left."""
+        child, supervisor = self._child(pid), self._supervisor
+        self._refuse_while_stopping()
+        supervisor.execute(supervisor.roster.leaving(child.age, trio.current_time()))
+        return await self._until(lambda: child.age not in supervisor.children)
+
+    def reload(self) -> None:
+        """As HUP."""
+        self._refuse_while_stopping()
+        self._obey(signal.SIGHUP)
+
+    async def reload_and_wait(self, seconds: float) -> int:
+        """As HUP; returns the generation when all workers are of it.
+
+        A reload that another one supersedes has that one's outcome: it read its configuration later.
+        """
+        before = self._reload.count
+        self.reload()
+        roster = self._supervisor.roster
+
+        def is_over() -> bool:
+            if self._reload.count == before or self._reload.outcome is Outcome.PENDING:
+                return False
+            return self._reload.outcome is Outcome.FAILED or roster.is_settled
+
+        if not await self._until(is_over, seconds):
+            raise RefusedError(f"the reload is not through after {seconds:g} s; it goes on")
+        if self._reload.outcome is Outcome.FAILED:
+            raise RefusedError(
+                f"the reload was abandoned, the server goes on as before: {self._reload.reason}"
+            )
+        return roster.wanted.generation
+
+    def reopen(self) -> None:
+        """As USR1."""
+        self._obey(signal.SIGUSR1)
+
+    def shut_down(self, *, quick: bool) -> None:
+        """As INT or TERM."""
+        self._obey(signal.SIGINT if quick else signal.SIGTERM)
+
+    # --- steps ---
+
+    async def _until(self, condition: Callable[[], bool], seconds: float = WAIT) -> bool:
+        """Wait for ``condition``, which is looked at after each event; whether it came true in time.
+
+        Raises:
+            RefusedError: the server stops.
+        """
+        with trio.move_on_after(seconds):
+            while not condition():
+                await self._news.wait()
+                self._refuse_while_stopping()
+            return True
+        return False
+
+    def _refuse_while_stopping(self) -> None:
+        if self._supervisor.stopping.is_set():
+            raise RefusedError("the server is stopping")
+
+    def _child(self, pid: int) -> Child:
+        for child in self._supervisor.children.values():
+            if pid and child.pid == pid:
+                return child
+        raise NoSuchWorkerError(pid)
+
+    def _settings(self) -> Settings:
+        cfg = self.config
+        return Settings(
+            None if cfg.control_socket_disable else cfg.control_socket,
+            is_default=cfg.sources["control_socket"] is DEFAULT,
+            mode=cfg.control_socket_mode,
+            readonly=cfg.control_socket_readonly,
+        )
+
+
+def _type_of(listener: Listener) -> str:
+    names = {socket.AF_UNIX: "unix", socket.AF_INET: "tcp", socket.AF_INET6: "tcp6"}
+    return names.get(socket.AddressFamily(listener.family), "unknown")
+
+
+def _queued(listener: Listener) -> int | None:
+    """Connections that wait to be accepted; None where the system does not tell."""
+    if listener.is_unix or not hasattr(socket, "TCP_INFO"):
+        return None
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    queued: int = _TCP_INFO.unpack(info)[-1]
+    return queued
+
+
+def _own_memory(pid: int) -> int | None:
+    """Bytes in memory that belong to no file. Quick, unlike the exact sum that takes a walk of the pages."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            _, resident, shared, *_ = map(int, file.read().split())
+    except (OSError, ValueError):
+        return None
+    return (resident - shared) * _PAGE

@@ -1,0 +1,185 @@
+"""The payloads: what a request, an answer and an error are made of."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gunicorn.dirty import tlv
+from gunicorn.dirty.errors import DirtyError, DirtyProtocolError, from_dict, to_dict
+from gunicorn.dirty.frames import Frame, Kind, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "Call",
+    "ManageOp",
+    "Route",
+    "StashOp",
+    "chunk",
+    "decode_call",
+    "decode_dict",
+    "error",
+    "raise_error",
+    "request",
+    "response",
+    "result_of",
+    "route_of",
+]
+
+
+class StashOp(enum.IntEnum):
+    """Operations on the stash. Those from 32 on are ours."""
+
+    PUT = 1
+    GET = 2
+    DELETE = 3
+    KEYS = 4
+    CLEAR = 5
+    INFO = 6
+    ENSURE = 7
+    DELETE_TABLE = 8
+    TABLES = 9
+    EXISTS = 10
+    INCR = 32
+    COMPARE_AND_SET = 33
+    EXPIRE = 34
+    TTL = 35
+    ITEMS = 36
+
+
+class ManageOp(enum.IntEnum):
+    """Operations on the pool."""
+
+    ADD = 1
+    REMOVE = 2
+
+
+class Call(NamedTuple):
+    """What a worker is asked to do."""
+
+    app_path: str
+    action: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+class Route(NamedTuple):
+    """What the arbiter has to know of a request. ``timeout`` in seconds, None when the caller gave none."""
+
+    app_path: str
+    timeout: float | None
+
+
+def request(
+    request_id: int,
+    app_path: str,
+    action: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    timeout: float | None = None,
+) -> bytes:
+    """A request frame. Other makers' arbiters ignore ``timeout``; it comes early for ``route_of``."""
+    fields: dict[str, Any] = {"app_path": app_path}
+    if timeout is not None:
+        fields["timeout"] = float(timeout)
+    fields.update(action=action, args=list(args), kwargs=dict(kwargs))
+    return pack(Kind.REQUEST, request_id, tlv.encode(fields))
+
+
+def route_of(payload: bytes | bytearray) -> Route:
+    """Where a request goes, without decoding its arguments.
+
+    Raises:
+        DirtyProtocolError: the payload is no dict.
+    """
+    if not payload:
+        return Route("", None)
+    found = tlv.peek(payload, "app_path", "timeout")
+    app_path, timeout = found.get("app_path"), found.get("timeout")
+    is_number = isinstance(timeout, (int, float)) and timeout > 0
+    return Route(app_path if isinstance(app_path, str) else "", timeout if is_number else None)
+
+
+def decode_dict(payload: bytes | bytearray) -> dict[str, Any]:
+    """A payload as a dict; an empty payload is an empty dict.
+
+    Raises:
+        DirtyProtocolError: it is something else.
+    """
+    if not payload:
+        return {}
+    value = tlv.decode(payload)
+    if not isinstance(value, dict):
+        raise DirtyProtocolError(
+            f"the payload is of type {type(value).__name__}, not a dict", bytes(payload[:100])
+        )
+    return value
+
+
+def decode_call(payload: bytes | bytearray) -> Call:
+    """The call in a request.
+
+    Raises:
+        DirtyProtocolError: a field has the wrong type.
+    """
+    fields = decode_dict(payload)
+    app_path, action = fields.get("app_path") or "", fields.get("action") or ""
+    args, kwargs = fields.get("args") or [], fields.get("kwargs") or {}
+    if not (
+        isinstance(app_path, str)
+        and isinstance(action, str)
+        and isinstance(args, list)
+        and isinstance(kwargs, dict)
+    ):
+        raise DirtyProtocolError("app_path and action must be strings, args a list and kwargs a dict")
+    return Call(app_path, action, args, kwargs)
+
+
+def response(request_id: int, result: Any) -> bytes:
+    """A response frame.
+
+    Raises:
+        DirtyProtocolError: the result cannot be sent.
+    """
+    return pack(Kind.RESPONSE, request_id, tlv.encode({"result": result}))
+
+
+def chunk(request_id: int, data: Any) -> bytes:
+    """One piece of a stream.
+
+    Raises:
+        DirtyProtocolError: the data cannot be sent.
+    """
+    return pack(Kind.CHUNK, request_id, tlv.encode({"data": data}))
+
+
+def error(request_id: int, failure: BaseException) -> bytes:
+    """An error frame. Details that cannot be sent are left behind: an error must arrive."""
+    record = to_dict(failure)
+    try:
+        payload = tlv.encode({"error": record})
+    except DirtyError:
+        text = record["message"].encode("utf-8", "backslashreplace").decode()
+        payload = tlv.encode({"error": {**record, "message": text, "details": {}}})
+    return pack(Kind.ERROR, request_id, payload)
+
+
+def raise_error(frame: Frame) -> None:
+    """Raise what an error frame carries."""
+    raise from_dict(decode_dict(frame.payload).get("error", {}))
+
+
+def result_of(frame: Frame) -> Any:
+    """The result in a response.
+
+    Raises:
+        DirtyError: it is an error, as its own class.
+        DirtyProtocolError: it is neither.
+    """
+    if frame.kind == Kind.ERROR:
+        raise_error(frame)
+    if frame.kind != Kind.RESPONSE:
+        raise DirtyProtocolError(f"a message of type 0x{frame.kind:02x} instead of a response")
+    return decode_dict(frame.payload).get("result")
