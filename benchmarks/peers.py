@@ -14,7 +14,15 @@ __all__ = ["CONTENDERS", "OURS", "REGISTRY", "Contender", "default_cache", "inte
 
 OURS = "this gunicorn"
 REGISTRY = "gunicorn 27.0.1"
-REQUIREMENTS = {REGISTRY: "gunicorn==27.0.1", "granian": "granian", "waitress": "waitress"}
+REQUIREMENTS = {
+    REGISTRY: "gunicorn==27.0.1",
+    f"{REGISTRY}, uvloop": "gunicorn==27.0.1 uvloop",
+    "granian": "granian",
+    "granian, uvloop": "granian[uvloop]",
+    "hypercorn": "hypercorn[trio]",
+    "uvicorn": "uvicorn[standard]",
+    "waitress": "waitress",
+}
 
 
 @frozen
@@ -58,6 +66,34 @@ def _waitress(worker: str, threads: int) -> Contender:
     )
 
 
+def _asgi(name: str, loop: str, worker: str = "asgi") -> Contender:
+    options = (
+        "-w", "1", "-k", "asgi", "--asgi-loop", loop, "--asgi-lifespan", "off", "-b", "127.0.0.1:{port}",
+    )  # fmt: skip
+    return Contender(name, worker, "gunicorn", (*options, "asgi_apps:app"))
+
+
+def _granian_asgi() -> Contender:
+    arguments = (
+        "--interface", "asginl", "--workers", "1", "--loop", "uvloop", "--host", "127.0.0.1", "--port", "{port}",
+        "asgi_apps:app",
+    )  # fmt: skip
+    return Contender("granian, uvloop", "asgi", "granian", arguments)
+
+
+def _uvicorn(worker: str, loop: str, http: str) -> Contender:
+    arguments = (
+        "--loop", loop, "--http", http, "--lifespan", "off", "--no-access-log", "--log-level", "warning",
+        "--host", "127.0.0.1", "--port", "{port}", "asgi_apps:app",
+    )  # fmt: skip
+    return Contender("uvicorn", worker, "uvicorn", arguments)
+
+
+def _hypercorn(worker: str, kind: str) -> Contender:
+    arguments = ("-w", "0", "-k", kind, "-b", "127.0.0.1:{port}", "asgi_apps:app")
+    return Contender("hypercorn", worker, "hypercorn", arguments)
+
+
 CONTENDERS = (
     _gunicorn(OURS, "gthread", "--threads", "4"),
     _gunicorn(REGISTRY, "gthread", "--threads", "4"),
@@ -66,6 +102,14 @@ CONTENDERS = (
     _gunicorn(OURS, "sync"),
     _gunicorn(REGISTRY, "sync"),
     _granian("sync", 1),
+    _asgi(OURS, "uvloop"),
+    _asgi(f"{REGISTRY}, uvloop", "uvloop"),
+    _uvicorn("asgi", "uvloop", "httptools"),
+    _granian_asgi(),
+    _asgi(OURS, "trio", "asgi on trio"),
+    # uvicorn with h11 runs on asyncio: the nearest to a server without C in its path.
+    _uvicorn("asgi on trio", "asyncio", "h11"),
+    _hypercorn("asgi on trio", "trio"),
 )
 
 
@@ -91,6 +135,6 @@ def interpreter(name: str, cache: Path) -> Path:
     if not complete.exists():
         print(f"installing {requirement} into {home}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", requirement], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirement.split()], check=True)
         complete.touch()
     return python

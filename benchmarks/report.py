@@ -34,6 +34,17 @@ RATE_GOALS = {
     ("sync", "20 items of JSON", REGISTRY): 5.0,
     ("sync", "10 kB POST, echoed", REGISTRY): 5.0,
 }
+ASGI, TRIO = "asgi", "asgi on trio"
+STREAM = "1 MB, streamed"
+ASGI_PEERS = {f"{REGISTRY}, uvloop": 1.5, "uvicorn": 1.4, "granian, uvloop": 1.0}
+TRIO_PEERS = {"hypercorn": 12.0, "uvicorn": 2.0}
+RATE_GOALS |= {
+    (worker, scenario, peer): least
+    for worker, peers in ((ASGI, ASGI_PEERS), (TRIO, TRIO_PEERS))
+    for scenario in (HELLO, CROWD, "10 kB POST, echoed", STREAM)
+    for peer, least in peers.items()
+}
+WORKERS = ("gthread", "sync", ASGI, TRIO)
 CROWD_GOAL = 0.9  # the rate with 500 connections to that with 50
 MEMORY_GOAL = 1.0  # private memory of our worker to that of the registry's, at most
 START_GOAL = 1.3  # time from start to first answer to the registry's, at most
@@ -81,7 +92,7 @@ def document(figures: Figures, scenarios: Sequence[Scenario], seconds: int, roun
         f"Measured on {today}, {os.cpu_count()} cores; medians of {rounds} rounds of {seconds} s."
         " In bold: how many times the rate of that server this one reaches."
     ]
-    for worker in ("gthread", "sync"):
+    for worker in WORKERS:
         contenders = figures.contenders(worker)
         if contenders:
             parts.append(f"### {worker}: requests per second")

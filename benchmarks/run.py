@@ -28,6 +28,7 @@ SCENARIOS = (
     Scenario("hello, 500 connections", connections=500),
     Scenario("20 items of JSON", path="/items"),
     Scenario("10 kB POST, echoed", path="/echo", post=10_000),
+    Scenario("1 MB, streamed", path="/download?1000000"),
 )
 
 

@@ -10,7 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 # First, because it notes folder and environment as they are before a configuration changes them.
-from gunicorn.arbiter import launch  # noqa: F401
+from gunicorn.arbiter import handover, launch  # noqa: F401
 from gunicorn.config import Config, loader
 from gunicorn.config.sources import PROGRAM
 from gunicorn.errors import AppImportError, ConfigError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Application", "BaseApplication"]
 
 _FORK_SERVER = "GUNICORN_FORK_SERVER"
+_DIRTY_ARBITER = "GUNICORN_DIRTY_ARBITER"
 
 
 class BaseApplication:
@@ -117,11 +118,16 @@ class BaseApplication:
 
     def _serve(self) -> None:
         extend_path(self.cfg)
+        if _DIRTY_ARBITER in os.environ:
+            self._be_dirty_arbiter()
         if _FORK_SERVER in os.environ:
             self._be_fork_server()
         if self.cfg.spew:
             _spew()
-        if self.cfg.daemon:
+        if handover.CHECK_VARIABLE in os.environ:
+            self._try_out()
+        # The image before this one has become a daemon already.
+        if self.cfg.daemon and handover.VARIABLE not in os.environ:
             from gunicorn.process.daemon import daemonize
 
             daemonize(self.cfg.enable_stdio_inheritance)
@@ -135,6 +141,26 @@ class BaseApplication:
 
         os.environ.update(self.cfg.env)
         forkserver.attach_from_environment(self, self.cfg, self.cfg.logger_class(self.cfg))
+
+    def _try_out(self) -> NoReturn:
+        """A running server wants to become this version: say whether it could, by the exit status."""
+        theirs = os.environ[handover.CHECK_VARIABLE]
+        from gunicorn.arbiter import main  # noqa: F401 - that it can be imported is half of the question
+
+        if theirs != handover.FORMAT:
+            print(
+                f"{self.prog or 'gunicorn'}: error: upgrade_in_place: the running version hands over as "
+                f"{theirs!r}, this one takes {handover.FORMAT!r}; restart, or upgrade without it",
+                file=sys.stderr,
+            )
+            sys.exit(1)
+        sys.exit(0)
+
+    def _be_dirty_arbiter(self) -> NoReturn:
+        """The arbiter of a server with a pool has started this process for it."""
+        from gunicorn.dirty import startup
+
+        startup.serve_from_environment(self)
 
     def _warn(self, line: str) -> None:
         print(f"{self.cfg.prog}: warning: {line}", file=sys.stderr, flush=True)
@@ -174,7 +200,8 @@ class Application(BaseApplication):
 
     def run(self) -> None:
         """Serve, or only check (``--check-config``, ``--print-config``)."""
-        if _FORK_SERVER not in os.environ and (self.cfg.check_config or self.cfg.print_config):
+        is_asked = _FORK_SERVER not in os.environ and handover.CHECK_VARIABLE not in os.environ
+        if is_asked and (self.cfg.check_config or self.cfg.print_config):
             self._check()
         super().run()
 

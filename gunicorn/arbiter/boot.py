@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.process.slots import SlotState
 
 if TYPE_CHECKING:
+    from gunicorn.arbiter.handover import Handover
     from gunicorn.arbiter.launch import Launch
     from gunicorn.process.forkserver import ForkServer
+    from gunicorn.process.listeners import Listener
     from gunicorn.process.messages import Spawn
     from gunicorn.process.slots import Slot, Slots
 
@@ -37,6 +39,10 @@ class Boot:
         predecessor: Process id of the server that this one upgrades, or 0.
         successor: Process id of the server that upgrades this one, or 0.
         is_systemd: The listeners are systemd's.
+        inheritance: What another image of this process has left, which this one takes over.
+        former_listeners: Those of the workers that are taken over.
+        generation: The generation of the workers that the fork server makes.
+        bequest: Set at the end of the loop when this image is to be replaced.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class Boot:
         *,
         predecessor: int,
         is_systemd: bool,
+        inheritance: Handover | None = None,
     ) -> None:
         self.launch = launch
         self.early = early
@@ -58,6 +65,10 @@ class Boot:
         self.orders: list[Spawn] = []
         self.needs_mold = False
         self.successor = 0
+        self.inheritance = inheritance
+        self.generation = inheritance.generation + 1 if inheritance is not None else 1
+        self.former_listeners: list[Listener] = []
+        self.bequest: Handover | None = None
 
     @property
     def owns_socket_files(self) -> bool:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
 from gunicorn.arbiter.actions import ChildExit, SpawnChild
-from gunicorn.arbiter.death import Cause, DeathRecord, Request, in_flight, signal_name
+from gunicorn.arbiter.ageing import Limits, until_worn_out
+from gunicorn.arbiter.death import DeathRecord, signal_name
+from gunicorn.arbiter.evidence import Evidence
 from gunicorn.arbiter.handle import SpawnError, receive, receive_pending
 from gunicorn.process.channel import ChannelClosed
-from gunicorn.process.memory import Memory, measure
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
 
 if TYPE_CHECKING:
@@ -79,20 +79,7 @@ class Timing:
     boot: float = 0.0
 
 
-@attrs.frozen
-class LastMoments:
-    """What can only be learned while the process is there."""
-
-    in_flight: tuple[Request, ...]
-    memory: Memory | None
-    stacks: str
-
-
-_KILLERS = {
-    True: Cause.OUT_OF_MEMORY,
-    False: Cause.KILLED,
-    None: Cause.KILLED_OR_OUT_OF_MEMORY,
-}
+_NO_LIMITS = Limits()
 
 
 class Child:
@@ -102,6 +89,7 @@ class Child:
         order: Slot, age and generation.
         slot: Its shared memory.
         spawn: Makes the process; raises ``SpawnError``.
+        limits: Of its age and memory.
         clock: The clock of ``slot.deadline``, ``time.monotonic`` in production.
         out_of_memory: Asked once when it was killed from outside: whether the kernel did, None if unknown.
 
@@ -120,32 +108,35 @@ class Child:
         timing: Timing,
         log: Log,
         clock: Callable[[], float],
+        limits: Limits = _NO_LIMITS,
         out_of_memory: Callable[[], bool | None] = lambda: None,
     ) -> None:
         self.order = order
         self.age = order.age
         self.pid = 0
         self.slot = slot
-        self.is_ready = False
         self._spawn = spawn
         self._observer = observer
         self._plan = plan
         self._timing = timing
         self._log = log
         self._clock = clock
-        self._out_of_memory = out_of_memory
+        self._limits = limits
         self.death: DeathRecord | None = None
-        self._last_moments: LastMoments | None = None
+        self._evidence = Evidence(order, slot, out_of_memory)
         self._scope = trio.CancelScope()
         self._grace = trio.CancelScope()
         self._stop_by = plan.deadline
         self._reopens_late = False
         self._became_ready = trio.Event()
         self._handle: Handle | None = None
-        self._timed_out = False
-        self._killed = False
         self._boot_failure: BootFailed | None = None
         self._ended = ChildExit(code=0, reason="stopped before it was made")
+
+    @property
+    def is_ready(self) -> bool:
+        """It has said that it serves."""
+        return self._evidence.is_ready
 
     # --- commands ---
 
@@ -169,6 +160,16 @@ class Child:
     async def stacks(self) -> str:
         """The stacks of all its threads, as text: at once, or what came within a third of a second."""
         return await self._handle.dump_stacks() if self._handle is not None else ""
+
+    def is_serving_already(self) -> None:
+        """To be called before ``run`` for a worker that another image of this process has made."""
+        self._evidence.is_ready = True
+        self._became_ready.set()
+
+    def give_away(self) -> tuple[int, int, int, int]:
+        """Process id, report channel, stacks and pidfd, for another image; its task has ended, it has not."""
+        assert self._handle is not None
+        return self.pid, *self._handle.give_away()
 
     def reopen_logs(self) -> None:
         """Have it reopen its log files, as soon as it has the handler for that."""
@@ -199,6 +200,7 @@ class Child:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, handle)
                 nursery.start_soon(self._listen, handle.report)
+                nursery.start_soon(self._grow_old)
                 ended = await handle.wait()
                 nursery.cancel_scope.cancel()
         finally:
@@ -231,10 +233,10 @@ class Child:
             self._stop_by = min(self._stop_by, trio.current_time() + BOOTING_WAIT)
         with self._shield():
             return await handle.wait()
-        self._killed = True
+        self._evidence.killed = True
         self._log.warning("Worker (pid:%s) did not stop in time and is killed.", self.pid)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + KILL_WAIT / 2):
-            await self._look_at(handle)
+            await self._evidence.look_at(handle)
         handle.send_signal(signal.SIGKILL)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + KILL_WAIT):
             return await handle.wait()
@@ -248,18 +250,19 @@ class Child:
             await trio.sleep(self._timing.liveness)
             if self.slot.deadline <= self._clock():
                 break
-        self._timed_out = self._killed = True
+        self._evidence.timed_out = self._evidence.killed = True
         self._log.critical("WORKER TIMEOUT (pid:%s)", self.pid)
         kill_at = trio.current_time() + ABORT_WAIT
-        await self._look_at(handle)
+        await self._evidence.look_at(handle)
         handle.send_signal(signal.SIGABRT)
         await trio.sleep_until(kill_at)
         handle.send_signal(signal.SIGKILL)
 
-    async def _look_at(self, handle: Handle) -> None:
-        """Before it is aborted: a worker that can still unwind clears its table on the way out."""
-        requests, memory = in_flight(self.slot.table.snapshot()), measure(self.pid)
-        self._last_moments = LastMoments(requests, memory, await handle.dump_stacks())
+    async def _grow_old(self) -> None:
+        """Ask for its replacement when it has had its time."""
+        await self._became_ready.wait()
+        reason = await until_worn_out(self.pid, self._limits, self._log)
+        self._observer.child_leaving(self, reason)
 
     async def _is_late(self) -> bool:
         """Wait until the deadline in the slot has passed; whether that was noticed far too late."""
@@ -284,7 +287,7 @@ class Child:
         for fd in fds:
             os.close(fd)
         if isinstance(message, WorkerReady):
-            self.is_ready = True
+            self._evidence.is_ready = True
             self._became_ready.set()
             if self._reopens_late:
                 self.send_signal(signal.SIGUSR1)
@@ -309,50 +312,13 @@ class Child:
 
     def _write_record(self, handle: Handle) -> None:
         ended = self._conclude()
-        cause = self._cause(ended)
+        cause = self._evidence.cause(ended, self._plan.signal)
         if cause is not None:
-            self.death = self._record(cause, ended, handle)
+            seconds = self._timing.liveness if self.is_ready else self._timing.boot
+            self.death = self._evidence.record(cause, ended, handle, seconds)
             self._log.error("%s", self.death)
         elif ended.signal is not None:
             self._log.info("Worker (pid:%s) was sent %s!", self.pid, signal_name(ended.signal))
-
-    def _cause(self, ended: ChildExit) -> Cause | None:
-        """None for an end that was asked for."""
-        if self._timed_out:
-            return Cause.TIMEOUT if self.is_ready else Cause.BOOT_TIMEOUT
-        if self._killed:
-            return Cause.STUCK if self.is_ready else None
-        if ended.signal == signal.SIGKILL:
-            return _KILLERS[self._out_of_memory()]
-        if ended.signal is not None:
-            is_stop = ended.signal in (signal.SIGTERM, self._plan.signal)
-            return None if is_stop else Cause.SIGNAL
-        if ended.code:
-            return Cause.EXIT if self.is_ready else Cause.BOOT
-        return None
-
-    def _record(self, cause: Cause, ended: ChildExit, handle: Handle) -> DeathRecord:
-        last = self._last_moments or LastMoments(
-            in_flight(self.slot.table.snapshot()), None, handle.read_stacks()
-        )
-        return DeathRecord(
-            cause=cause,
-            at=time.time(),
-            pid=self.pid,
-            number=self.age,
-            slot=self.order.slot,
-            generation=self.order.generation,
-            exit_code=ended.code,
-            signal=ended.signal,
-            seconds=self._timing.liveness if self.is_ready else self._timing.boot,
-            reason=ended.reason,
-            lived=time.monotonic() - self.slot.started,
-            requests=self.slot.requests,
-            memory=last.memory,
-            peak_memory=ended.peak_memory,
-            in_flight=last.in_flight,
-            stacks=last.stacks,
-        )
 
     def _hear_last_words(self, report: Channel) -> None:
         """The exit can be noticed before what was sent ahead of it has been read."""
@@ -365,5 +331,7 @@ class Child:
     def _conclude(self) -> ChildExit:
         if self._boot_failure is not None and not self.is_ready:
             code, reason = self._boot_failure.exit_code, self._boot_failure.reason
-            return attrs.evolve(self._ended, code=code, signal=None, reason=reason, timed_out=self._timed_out)
-        return attrs.evolve(self._ended, timed_out=self._timed_out)
+            return attrs.evolve(
+                self._ended, code=code, signal=None, reason=reason, timed_out=self._evidence.timed_out
+            )
+        return attrs.evolve(self._ended, timed_out=self._evidence.timed_out)

@@ -155,7 +155,8 @@ class Control:
             last_heartbeat=self._since_beat(promised) if child.is_ready else None,
             requests=slot.requests,
             errors=slot.errors,
-            in_flight=slot.in_flight,
+            # A worker class of somebody else may keep one of them only.
+            in_flight=max(slot.in_flight, len(slot.table.snapshot())),
             connections=slot.connections,
             bytes_sent=slot.bytes_sent,
             queue_time=slot.queue_time,

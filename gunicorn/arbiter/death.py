@@ -44,7 +44,7 @@ _SENTENCES = {
     Cause.BOOT_TIMEOUT: "was ended: it was not ready to serve within {seconds:g} s (boot_timeout).",
     Cause.BOOT: "failed to boot: it {how}.",
     Cause.STUCK: "was ended: it still had not left at the end of graceful_timeout.",
-    Cause.OUT_OF_MEMORY: "was sent SIGKILL! Out of memory: the kernel killed it (oom_kill of its control group).",
+    Cause.OUT_OF_MEMORY: "was sent SIGKILL! Out of memory: the kernel killed it, its control group says.",
     Cause.KILLED: "was sent SIGKILL! Not by the kernel for want of memory: somebody sent it.",
     Cause.KILLED_OR_OUT_OF_MEMORY: "was sent SIGKILL! Perhaps out of memory?",
     Cause.SIGNAL: "was sent {how}!",

@@ -6,32 +6,22 @@ answered, and are sent again to its successor.
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
-from gunicorn.arbiter.handle import Handle, SpawnError, receive, send
+from gunicorn.arbiter.handle import SpawnError, receive, send
+from gunicorn.arbiter.handover import Spawning
+from gunicorn.arbiter.orders import MoldError, Orders, Request, disown
 from gunicorn.process.channel import Channel, ChannelClosed
-from gunicorn.process.messages import (
-    Exited,
-    Hello,
-    Listeners,
-    MoldFailed,
-    MoldReady,
-    Reopen,
-    Spawn,
-    Spawned,
-    SpawnFailed,
-    StartMold,
-)
+from gunicorn.process.messages import Hello, Listeners, MoldReady, Reopen, Spawn, StartMold
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from gunicorn.arbiter.actions import SpawnChild
+    from gunicorn.arbiter.handle import Handle
     from gunicorn.arbiter.log import Log
     from gunicorn.process.messages import Message
 
@@ -43,32 +33,12 @@ RESTART_FIRST, RESTART_LIMIT = 0.1, 30.0
 RETRY = 1.0
 
 
-class MoldError(Exception):
-    """The mold could not load its configuration or application."""
-
-    def __init__(self, exit_code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.exit_code = exit_code
-        self.reason = reason
-
-
 class Process(Protocol):
     """A child process of the arbiter that is no worker."""
 
     @property
     def pid(self) -> int: ...
     async def wait(self) -> object: ...
-
-
-@attrs.define(eq=False)
-class Request:
-    """A worker, or a mold, that was asked for."""
-
-    message: Spawn | StartMold
-    fds: tuple[int, ...] = ()
-    answered: trio.Event = attrs.Factory(trio.Event)
-    handle: Handle | None = None
-    error: SpawnError | MoldError | None = None
 
 
 @attrs.define(eq=False)
@@ -106,9 +76,9 @@ class Foundry:
         self._log = log
         self._molds: dict[int, Mold] = {}
         self._mold_fds: dict[int, tuple[int, ...]] = {}
-        self._orders: dict[int, Request] = {}
-        self._mold_requests: dict[int, Request] = {}
-        self._handles: dict[int, Handle] = {}
+        self._inherited: set[int] = set()
+        self._relics: list[Channel] = []
+        self._orders = Orders()
         self._nursery: trio.Nursery
         self._running = trio.CancelScope()
         self._stopped = trio.Event()
@@ -118,7 +88,7 @@ class Foundry:
     @property
     def is_forking(self) -> bool:
         """Whether there may be a child of ours whose pid is not known yet."""
-        return bool(self._orders)
+        return bool(self._orders.workers)
 
     @property
     def pid(self) -> int:
@@ -129,10 +99,10 @@ class Foundry:
         """``message`` was written to the root's channel before the event loop was there."""
         request = Request(message, tuple(fds))
         if isinstance(message, Spawn):
-            self._orders[message.age] = request
+            self._orders.workers[message.age] = request
         else:
             self._mold_fds[message.generation] = request.fds
-            self._mold_requests[message.generation] = request
+            self._orders.molds[message.generation] = request
 
     async def spawn(self, order: SpawnChild) -> Handle:
         """A new worker process.
@@ -140,9 +110,11 @@ class Foundry:
         Raises:
             SpawnError: it could not be made.
         """
-        request = self._orders.get(order.age)
+        request = self._orders.workers.get(order.age)
         if request is None:
-            request = self._orders[order.age] = Request(Spawn(order.slot, order.age, order.generation))
+            request = self._orders.workers[order.age] = Request(
+                Spawn(order.slot, order.age, order.generation)
+            )
             await self._send_order(request)
         try:
             await request.answered.wait()
@@ -150,10 +122,10 @@ class Foundry:
             # Too late for the fork server to hear of it: when its answer comes, nobody waits and the worker
             # is ended.
             if request.handle is not None:
-                self._disown(request.handle)
+                disown(request.handle)
             raise
         finally:
-            del self._orders[order.age]
+            del self._orders.workers[order.age]
         if isinstance(request.error, SpawnError):
             raise request.error
         assert request.handle is not None
@@ -166,14 +138,14 @@ class Foundry:
             MoldError: it could not load what it needs.
         """
         self._mold_fds[generation] = tuple(fds)
-        request = self._mold_requests.get(generation)
+        request = self._orders.molds.get(generation)
         if request is None:
-            request = self._mold_requests[generation] = Request(StartMold(generation), tuple(fds))
+            request = self._orders.molds[generation] = Request(StartMold(generation), tuple(fds))
             await self._send(self._root, request)
         try:
             await request.answered.wait()
         finally:
-            self._mold_requests.pop(generation, None)
+            self._orders.molds.pop(generation, None)
         if request.error is not None:
             raise request.error
 
@@ -187,6 +159,11 @@ class Foundry:
         """Close molds of generations without workers; where molds reap, they see their workers go first."""
         for generation in [g for g in self._molds if g not in self._mold_fds]:
             self._drop_mold(generation)
+        if not self._inherited & self._molds.keys():
+            # The end of a root is the end of its molds: it must outlive them.
+            for channel in self._relics:
+                channel.close()
+            self._relics.clear()
 
     def retire_mold(self, generation: int) -> None:
         """Close one mold."""
@@ -201,6 +178,32 @@ class Foundry:
     async def hold(self, fds: Sequence[int]) -> None:
         """Have the root hold these listeners and no others."""
         await self._tell(self._root, Listeners(), tuple(fds))
+
+    async def be_quiet(self) -> None:
+        """Wait until there is no request that is not answered."""
+        while requests := self._orders.all():
+            await requests[0].answered.wait()
+            await trio.lowlevel.checkpoint()
+
+    def give_away(self) -> list[Spawning]:
+        """The channels of all spawners, for the next image of this process; they are not ours any more."""
+        given = [Spawning(generation, mold.channel.detach()) for generation, mold in self._molds.items()]
+        given += [Spawning(0, channel.detach()) for channel in self._relics]
+        given.append(Spawning(self._root_generation or 0, self._root.detach()))
+        self._molds.clear()
+        self._relics.clear()
+        return given
+
+    def inherit(self, spawners: Sequence[Spawning], fds: Sequence[int]) -> None:
+        """Take over what another image has given away; ``fds`` are the listeners of its generation."""
+        for generation, fd in spawners:
+            channel = Channel.from_fd(fd)
+            if generation:
+                self._inherited.add(generation)
+                self._mold_fds[generation] = tuple(fds)
+                self._add_mold(generation, channel)
+            else:
+                self._relics.append(channel)
 
     async def close(self) -> None:
         """End all spawners: they leave at the end of their channels. Returns when the root has."""
@@ -219,8 +222,8 @@ class Foundry:
                     task_status.started()
                     await self._keep_root()
         finally:
-            for mold in self._molds.values():
-                mold.channel.close()
+            for channel in [*(mold.channel for mold in self._molds.values()), *self._relics]:
+                channel.close()
             self._stopped.set()
 
     async def _keep_root(self) -> None:
@@ -249,7 +252,7 @@ class Foundry:
 
     async def _repeat_requests(self) -> None:
         """Ask again for what has not been answered. Should both answers come, the second worker is ended."""
-        for request in [*self._mold_requests.values(), *self._orders.values()]:
+        for request in self._orders.all():
             if isinstance(request.message, StartMold):
                 await self._send(self._root, request)
             else:
@@ -271,55 +274,33 @@ class Foundry:
                 await self._repeat_requests()
 
     def _take(self, message: Message, fds: list[int]) -> None:
-        if isinstance(message, Spawned):
-            self._take_spawned(message, fds)
-            return
         if isinstance(message, MoldReady):
             self._take_mold(message, fds)
-            return
-        for fd in fds:
-            os.close(fd)
-        if isinstance(message, SpawnFailed):
-            self._answer(self._orders.get(message.age), SpawnError(message.exit_code, message.reason))
-        elif isinstance(message, MoldFailed):
-            error = MoldError(message.exit_code, message.reason)
-            self._answer(self._mold_requests.get(message.generation), error)
-        elif isinstance(message, Exited):
-            handle = self._handles.pop(message.pid, None)
-            if handle is not None:
-                handle.set_status(message.status)
         elif isinstance(message, Hello):
             self._log.debug("Fork server with pid: %s", message.pid)
-
-    def _take_spawned(self, message: Spawned, fds: list[int]) -> None:
-        report = Channel.from_fd(fds[0])
-        report.setblocking(False)
-        handle = Handle(message.pid, report, fds[1], fds[2] if len(fds) > 2 else None)
-        if len(fds) == 2:
-            self._handles[message.pid] = handle
-        request = self._orders.get(message.age)
-        if request is None or request.answered.is_set():
-            self._disown(handle)
-            return
-        request.handle = handle
-        request.answered.set()
+        else:
+            self._orders.take(message, fds)
 
     def _take_mold(self, message: MoldReady, fds: list[int]) -> None:
         channel = Channel.from_fd(fds[0])
-        request = self._mold_requests.get(message.generation)
         if message.generation not in self._mold_fds:
             # Its reload was superseded while it loaded.
             channel.close()
             return
+        self._add_mold(message.generation, channel)
+        request = self._orders.molds.get(message.generation)
+        if request is not None:
+            request.answer()
+
+    def _add_mold(self, generation: int, channel: Channel) -> None:
         channel.setblocking(False)
-        self._molds[message.generation] = mold = Mold(channel)
-        self._nursery.start_soon(self._serve_mold, message.generation, mold)
-        self._answer(request, None)
+        self._molds[generation] = mold = Mold(channel)
+        self._nursery.start_soon(self._serve_mold, generation, mold)
 
     async def _serve_mold(self, generation: int, mold: Mold) -> None:
         """Listen to a mold; start another one when it dies while its generation is wanted."""
         with mold.listening:
-            for request in [r for r in self._orders.values() if r.message.generation == generation]:
+            for request in self._orders.of_generation(generation):
                 await self._send_order(request)
             await self._hear(mold.channel)
         mold.channel.close()
@@ -361,17 +342,7 @@ class Foundry:
             # Whoever listens to this channel sees its end too, and acts.
             return
 
-    def _answer(self, request: Request | None, error: SpawnError | MoldError | None) -> None:
-        if request is not None:
-            request.error = error
-            request.answered.set()
-
     def _drop_mold(self, generation: int) -> None:
         mold = self._molds.pop(generation, None)
         if mold is not None:
             mold.listening.cancel()
-
-    def _disown(self, handle: Handle) -> None:
-        """A worker that nobody waits for any more."""
-        handle.send_signal(signal.SIGKILL)
-        handle.close()

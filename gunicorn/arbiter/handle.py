@@ -156,6 +156,11 @@ class Handle:
         self._ended = _as_exit(status)
         self._told.set()
 
+    def give_away(self) -> tuple[int, int, int]:
+        """Report channel, stacks and pidfd, for another image of this process."""
+        assert self._pidfd is not None
+        return self.report.detach(), self._stacks, self._pidfd
+
     def close(self) -> None:
         """Give the descriptors back. The worker sees the end of its report channel and stops."""
         self.report.close()

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 __all__ = ["LAUNCH", "Launch"]
 
+#: Variables for this process alone: whoever it starts must not read them.
+_OURS = "GUNICORN_HANDOVER"
+
 
 class Launch(NamedTuple):
     """Command line, folder and environment as they were before anything changed them."""
@@ -21,7 +24,8 @@ class Launch(NamedTuple):
         """The present process, to be called before ``chdir`` and before ``raw_env`` is applied."""
         # orig_argv, unlike argv, still has `-m gunicorn`, `-X dev` and the like; its first item may be a
         # bare `python`.
-        return cls((sys.executable, *sys.orig_argv[1:]), _working_directory(), dict(os.environ))
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        return cls((sys.executable, *sys.orig_argv[1:]), _working_directory(), environ)
 
 
 def _working_directory() -> str:

@@ -23,16 +23,20 @@ from gunicorn.arbiter.actions import (
     SpawnChild,
     Wake,
 )
+from gunicorn.arbiter.ageing import Limits
 from gunicorn.arbiter.boot import SIGNALS, boot_seconds, prepare_slot
 from gunicorn.arbiter.child import Child, StopPlan, Timing
 from gunicorn.arbiter.foundry import Foundry, MoldError
+from gunicorn.arbiter.handle import Handle
+from gunicorn.arbiter.in_place import InPlace
 from gunicorn.arbiter.master import WorkerView
 from gunicorn.arbiter.notify import Notifier
 from gunicorn.arbiter.processes import Forked, start_fork_server
 from gunicorn.arbiter.reaper import reap_strangers
 from gunicorn.arbiter.reload import Reload
-from gunicorn.arbiter.roster import Roster
+from gunicorn.arbiter.roster import Member, Roster, State, Wanted
 from gunicorn.arbiter.upgrade import Upgrade
+from gunicorn.process.channel import Channel
 from gunicorn.process.memory import OomKills
 from gunicorn.process.messages import StartMold
 
@@ -42,8 +46,8 @@ if TYPE_CHECKING:
     from gunicorn.arbiter.actions import Action
     from gunicorn.arbiter.boot import Boot
     from gunicorn.arbiter.foundry import Process
+    from gunicorn.arbiter.handover import Handover, Heir
     from gunicorn.arbiter.master import Master
-    from gunicorn.process.channel import Channel
 
 __all__ = ["Supervisor", "run"]
 
@@ -69,12 +73,15 @@ class Supervisor:
             cfg.workers, len(boot.slots), surge=cfg.reload_surge, unavailable=cfg.reload_unavailable
         )
         self.oom_kills = OomKills.of_this_process()
+        self._limits: tuple[Any, Limits] = (cfg, Limits.from_config(cfg))
+        self._is_draining = False
         self.plan = StopPlan()
         self.children: dict[int, Child] = {}
         self.notifier = Notifier()
         self.foundry = self._make_foundry()
         self.reload = Reload(self)
         self.upgrade = Upgrade(server, boot)
+        self.in_place = InPlace(self)
         self.stopping = trio.Event()
         self.exit_status = 0
         self._workers: trio.Nursery
@@ -112,7 +119,10 @@ class Supervisor:
                 self._services.start_soon(self.notifier.watchdog, self.roster)
                 self._services.start_soon(self.upgrade.watch_predecessor)
                 await self._run_workers(signals)
-                await self._finish()
+                if self.plan.hands_over:
+                    self.boot.bequest = self.in_place.describe()
+                else:
+                    await self._finish()
                 self._services.cancel_scope.cancel()
         return self.exit_status
 
@@ -121,7 +131,9 @@ class Supervisor:
             # In the outer nursery, so that signals are heard while this one waits for its end.
             self._services.start_soon(self._take_signals, signals)
             self._workers.start_soon(self._keep_time)
-            if self.boot.needs_mold:
+            if self.boot.inheritance is not None:
+                self._inherit(self.boot.inheritance)
+            elif self.boot.needs_mold:
                 self._workers.start_soon(self._load_first_generation)
             else:
                 self._adopt_first_generation()
@@ -131,8 +143,9 @@ class Supervisor:
             try:
                 await self.stopping.wait()
             finally:
-                # Also when a bug ends this nursery: the children's shields need their deadline.
-                self.stop_gracefully()
+                if not self.plan.hands_over:
+                    # Also when a bug ends this nursery: the children's shields need their deadline.
+                    self._stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
                 self._workers.cancel_scope.cancel()
 
     async def _take_signals(self, signals: AsyncIterator[int]) -> None:
@@ -156,6 +169,32 @@ class Supervisor:
         for order in self.roster.tick(trio.current_time()):
             assert isinstance(order, SpawnChild)
             self._adopt(order)
+
+    def _inherit(self, inheritance: Handover) -> None:
+        """Go on with the workers of the image before this one, and replace them."""
+        heirs = inheritance.heirs
+        members = [Member(heir.age, heir.slot, heir.generation, State(heir.state)) for heir in heirs]
+        wanted = Wanted(inheritance.generation, inheritance.wanted)
+        self.roster.take_over(members, wanted, inheritance.age)
+        inherited = {fd for fd, _ in inheritance.listeners}
+        self.foundry.inherit(inheritance.spawners, sorted(inherited))
+        for heir in heirs:
+            self._adopt_heir(heir)
+        self._workers.start_soon(self.reload.take_over, self.boot.generation, self.boot.former_listeners)
+
+    def _adopt_heir(self, heir: Heir) -> None:
+        report = Channel.from_fd(heir.report)
+        report.setblocking(False)
+        handle = Handle(heir.pid, report, heir.stacks, heir.pidfd)
+
+        async def spawn(order: SpawnChild) -> Handle:
+            return handle
+
+        child = self._adopt(SpawnChild(heir.slot, heir.age, heir.generation), spawn)
+        if heir.state != State.BOOTING.value:
+            child.is_serving_already()
+        if heir.state == State.RETIRING.value:
+            child.retire()
 
     async def _load_first_generation(self) -> None:
         """``preload_app``: workers come after the mold that has imported the application."""
@@ -186,21 +225,27 @@ class Supervisor:
         prepare_slot(self.boot.slots[order.slot], order.generation, boot_seconds(self.server.cfg))
         self._adopt(order)
 
-    def _adopt(self, order: SpawnChild) -> None:
+    def _adopt(
+        self, order: SpawnChild, spawn: Callable[[SpawnChild], Awaitable[Handle]] | None = None
+    ) -> Child:
         cfg = self.server.cfg
+        if self._limits[0] is not cfg:
+            self._limits = cfg, Limits.from_config(cfg)
         timing = Timing(cfg.timeout, cfg.graceful_timeout, boot_seconds(cfg))
         self.children[order.age] = child = Child(
             order,
             self.boot.slots[order.slot],
-            spawn=self.foundry.spawn,
+            spawn=spawn or self.foundry.spawn,
             observer=self,
             plan=self.plan,
             timing=timing,
             log=self.server.log,
             clock=time.monotonic,
+            limits=self._limits[1],
             out_of_memory=self.oom_kills.claim,
         )
         self._workers.start_soon(child.run)
+        return child
 
     def _halt(self, action: Halt) -> None:
         self.exit_status = action.exit_status
@@ -229,7 +274,7 @@ class Supervisor:
         self.execute(self.roster.ready(child.age, trio.current_time()))
 
     def child_leaving(self, child: Child, reason: str) -> None:
-        self.server.log.debug("Worker (pid:%s) leaves: %s", child.pid, reason)
+        self.server.log.info("Worker (pid:%s) will be replaced: %s", child.pid, reason)
         self.execute(self.roster.leaving(child.age, trio.current_time()))
 
     def child_exited(self, child: Child, ended: ChildExit) -> None:
@@ -249,8 +294,23 @@ class Supervisor:
 
     # --- signals ---
 
+    @property
+    def _is_ending(self) -> bool:
+        return self._is_draining or self.stopping.is_set()
+
     def stop_gracefully(self) -> None:
-        """TERM: requests in flight may take until ``graceful_timeout``."""
+        """TERM: after ``drain_delay``, requests in flight may take until ``graceful_timeout``."""
+        seconds = self.server.cfg.drain_delay
+        if not seconds or self._is_draining:
+            self._stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
+            return
+        self._is_draining = True
+        self.server.log.info("Serving for %g more seconds before the stop (drain_delay)", seconds)
+        self.notifier.draining(seconds, self.server.cfg.graceful_timeout)
+        self._workers.start_soon(self._stop_later, seconds)
+
+    async def _stop_later(self, seconds: float) -> None:
+        await trio.sleep(seconds)
         self._stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
 
     def stop_quickly(self) -> None:
@@ -270,14 +330,15 @@ class Supervisor:
         self.stopping.set()
 
     def _hang_up(self) -> None:
-        if not self.stopping.is_set():
+        if not self._is_ending:
             self.server.log.info("Hang up: %s", self.server.master_name)
             self._workers.start_soon(self.reload.run)
 
     def _upgrade(self) -> None:
         # Decided here and not in the task: the predecessor may be gone by the time that the task runs.
-        if not self.stopping.is_set() and self.upgrade.claim():
-            self.start_service(self.upgrade.run)
+        way = self.in_place if self.server.cfg.upgrade_in_place else self.upgrade
+        if not self._is_ending and way.claim():
+            self.start_service(way.run)
 
     def _reopen_logs(self) -> None:
         self.server.log.reopen_files()
@@ -322,11 +383,11 @@ class Supervisor:
             boot.fork_server.channel,
             Forked(boot.fork_server.pid),
             restart=restart,
-            root_generation=None if boot.needs_mold else 1,
+            root_generation=None if boot.needs_mold else boot.generation,
             log=server.log,
         )
         for order in boot.orders:
             foundry.already_sent(order)
-        if boot.needs_mold:
+        if boot.needs_mold and boot.inheritance is None:
             foundry.already_sent(StartMold(1), [listener.fileno() for listener in server.LISTENERS])
         return foundry

@@ -24,6 +24,8 @@ class Progress(Protocol):
     def serving(self) -> int: ...
     @property
     def is_settled(self) -> bool: ...
+    @property
+    def is_crash_looping(self) -> bool: ...
 
 
 class Notifier:
@@ -40,7 +42,8 @@ class Notifier:
 
     def update(self, progress: Progress) -> None:
         """Look at the workers, tell if that is news."""
-        status = f"STATUS={progress.serving} of {progress.count} workers serve"
+        trouble = ", crash-looping" if progress.is_crash_looping else ""
+        status = f"STATUS={progress.serving} of {progress.count} workers serve{trouble}"
         if not self._is_ready and progress.is_settled:
             self._is_ready = True
             self._tell("READY=1", status)
@@ -57,6 +60,15 @@ class Notifier:
         """The reload did not come to pass; the server serves as before."""
         self._is_ready = True
         self._tell("READY=1", f"STATUS=Reload failed: {reason.partition(chr(10))[0]}")
+
+    def draining(self, seconds: float, graceful: float) -> None:
+        """The end has been asked for, and comes in ``seconds``; the stop may take ``graceful`` more."""
+        microseconds = round((seconds + graceful + 5) * 1_000_000)
+        self._tell(
+            "STOPPING=1",
+            f"EXTEND_TIMEOUT_USEC={microseconds}",
+            f"STATUS=Stopping in {seconds:g} s, serving until then",
+        )
 
     def stopping(self) -> None:
         """The end has begun."""

@@ -66,6 +66,20 @@ class Reload:
         self._loading = trio.CancelScope()
         self._outdated: list[Listener] = []
 
+    async def take_over(self, generation: int, listeners: list[Listener]) -> None:
+        """This image is an upgrade: its workers are ``generation``, those before it use ``listeners``.
+
+        As a reload that has read its configuration. It has no way back to the old one, only to the old
+        workers.
+        """
+        self._generation = generation
+        self._before = Before(self._server.cfg, listeners)
+        with trio.CancelScope() as self._loading:
+            try:
+                await self._roll_out(needs_mold=self._supervisor.boot.needs_mold)
+            except MoldError as error:
+                self._fail(error.reason)
+
     async def run(self) -> None:
         """Read the configuration, start the generation that follows it. A reload in the air is called off."""
         self._loading.cancel()
@@ -147,11 +161,12 @@ class Reload:
         server.log.info("Listening at: %s (%s)", ",".join(map(str, listeners)), server.pid)
         return listeners
 
-    async def _roll_out(self) -> None:
+    async def _roll_out(self, *, needs_mold: bool = True) -> None:
         supervisor, cfg = self._supervisor, self._server.cfg
         generation = self._generation
         fds = [listener.fileno() for listener in self._server.LISTENERS]
-        await supervisor.foundry.start_mold(generation, fds)
+        if needs_mold:
+            await supervisor.foundry.start_mold(generation, fds)
         cfg.freeze()
         self._server.scaled(cfg.workers)
         supervisor.execute(

@@ -127,10 +127,19 @@ class Roster:
         """Workers kept dying, and none has stayed alive since."""
         return self.backoff.not_before > 0
 
-    def take_over(self, members: Iterable[Member]) -> None:
-        """Workers that another process image has made, and that serve until they are replaced."""
+    @property
+    def age(self) -> int:
+        """Of the youngest worker so far."""
+        return self._age
+
+    def take_over(self, members: Iterable[Member], wanted: Wanted, age: int) -> None:
+        """``members``, the youngest of which was ``age``, were made by another image of this process.
+
+        They serve until a reload replaces them.
+        """
         self.members = {member.age: member for member in members}
-        self._age = max(self.members, default=0)
+        self.wanted = wanted
+        self._age = age
         self.booted = True
 
     def tick(self, now: float) -> list[Action]:
@@ -231,21 +240,34 @@ class Roster:
             return []
         if self.candidate.count == 0:
             return self._promote()
+        all_there = len(self._living()) >= self.candidate.count
+        if all_there and len(self.members) >= max(self._most(), self.wanted.count + 1):
+            return []
         spawned = self._spawn(self.candidate.generation)
         self.canary = self._age if spawned else None
         return spawned
 
     def _fill(self) -> list[Action]:
-        """Missing workers at once; replacements for those that should go as far as the surge allows."""
+        """Missing workers at once; replacements for those that should go as far as the surge allows.
+
+        What drains counts, for it holds its memory still. While a reload is in the air nobody is replaced who
+        would have to be replaced again.
+        """
         actions: list[Action] = []
-        # Neither surge nor unavailable would mean that nothing can ever be replaced.
-        limit = self.wanted.count + (self.surge if self.surge or self.unavailable else 1)
-        while len(self._fresh()) < self.wanted.count and len(self._living()) < limit:
+        most = self._most() if self.candidate is None else 0
+        while len(self._fresh()) < self.wanted.count:
+            if len(self._living()) >= self.wanted.count and len(self.members) >= most:
+                break
             spawned = self._spawn(self.wanted.generation)
             if not spawned:
                 break
             actions += spawned
         return actions
+
+    def _most(self) -> int:
+        """How many processes there may be while some are replaced on purpose."""
+        # Neither surge nor unavailable would mean that nothing can ever be replaced.
+        return self.wanted.count + (self.surge if self.surge or self.unavailable else 1)
 
     def _retire(self, now: float) -> list[Action]:
         """Retire what should go, as long as enough workers that serve remain.

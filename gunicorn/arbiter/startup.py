@@ -11,17 +11,22 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from gunicorn import __version__
+from gunicorn.arbiter import handover
 from gunicorn.arbiter.boot import SIGNALS, Boot, boot_seconds, prepare_slot
 from gunicorn.arbiter.launch import LAUNCH
+from gunicorn.errors import ConfigError, HaltServer
 from gunicorn.process import forkserver, lineage
-from gunicorn.process.listeners import close_listeners, create_listeners, inherited_fds
+from gunicorn.process.birth import flush_stdio
+from gunicorn.process.listeners import adopt, close_listeners, create_listeners, inherited_fds
 from gunicorn.process.messages import Spawn, StartMold
 from gunicorn.process.pidfile import Pidfile
 from gunicorn.process.slots import Slots
 from gunicorn.process.titles import set_title
 
 if TYPE_CHECKING:
+    from gunicorn.arbiter.handover import Handover
     from gunicorn.arbiter.master import Master
+    from gunicorn.process.listeners import Listener
 
 __all__ = ["serve"]
 
@@ -46,6 +51,9 @@ def serve(server: Master) -> int:
             from gunicorn.arbiter import main
 
             status = main.run(server, boot)
+            if boot.bequest is not None:
+                _flush_logs()
+                boot.bequest.become_next_image(*boot.launch)
         except Exception:
             # A bug. The workers stop with the end of their report channels; this record is all that tells
             # why.
@@ -67,17 +75,34 @@ def _start(server: Master) -> Boot:
     server.pidfile = _write_pidfile(cfg, predecessor)
     set_title("master", cfg.proc_name + (".2" if predecessor else ""))
     cfg.on_starting(server)
-    is_systemd = _listen(server)
+    inheritance = handover.receive()
+    former = _take_listeners(server, inheritance) if inheritance is not None else []
+    is_systemd = _listen(server) if inheritance is None else inheritance.is_systemd
     # From the moment that the log names an address, TERM means a stop in good order and not sudden death.
     early = _note_signals()
+    # Those that came while the image was replaced.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     log.info("Listening at: %s (%s)", ",".join(map(str, server.LISTENERS)), server.pid)
     log.info("Using worker: %s", cfg.worker_class_str)
     lineage.become_subreaper()
     cfg.when_ready(server)
     cfg.freeze()
-    slots = Slots.create(max(_SLOTS, 2 * cfg.workers + 8), cfg.worker_tmp_dir)
-    fork_server = forkserver.start(server.app, cfg, log, server.LISTENERS, slots)
-    boot = Boot(LAUNCH, early, slots, fork_server, predecessor=predecessor, is_systemd=is_systemd)
+    if inheritance is None:
+        slots = Slots.create(max(_SLOTS, 2 * cfg.workers + 8), cfg.worker_tmp_dir)
+    else:
+        slots = Slots.attach(inheritance.slots)
+    channels = inheritance.channels() if inheritance is not None else ()
+    fork_server = forkserver.start(server.app, cfg, log, server.LISTENERS, slots, channels)
+    boot = Boot(
+        LAUNCH,
+        early,
+        slots,
+        fork_server,
+        predecessor=predecessor,
+        is_systemd=is_systemd,
+        inheritance=inheritance,
+    )
+    boot.former_listeners = former
     _order_workers(server, boot)
     return boot
 
@@ -103,6 +128,21 @@ def _listen(server: Master) -> bool:
     return is_systemd and bool(fds)
 
 
+def _take_listeners(server: Master, inheritance: Handover) -> list[Listener]:
+    """Go on with those of the image before this one, and open what ``bind`` says beyond them; the former."""
+    cfg = server.cfg
+    taken = [adopt(fd, cfg.is_ssl, configured) for fd, configured in inheritance.listeners]
+    server.has_inherited = inheritance.is_systemd
+    server.LISTENERS = taken
+    if not inheritance.is_systemd:
+        try:
+            server.LISTENERS = create_listeners(cfg, server.log, current=taken, attempts=1)
+        except (ConfigError, HaltServer) as error:
+            # There is no way back, and workers serve on those that there are.
+            server.log.error("The listeners are kept as they were: %s", error)
+    return taken
+
+
 def _note_signals() -> list[int]:
     """Note signals from here until the loop takes over; a mask would do too, but every process forked here
     would inherit it.
@@ -115,8 +155,11 @@ def _note_signals() -> list[int]:
 
 def _order_workers(server: Master, boot: Boot) -> None:
     channel = boot.fork_server.channel
-    if server.cfg.preload_app:
-        boot.needs_mold = True
+    boot.needs_mold = server.cfg.preload_app
+    if boot.inheritance is not None:
+        # Workers serve already: nobody waits for the first one.
+        return
+    if boot.needs_mold:
         channel.send(StartMold(1), [listener.fileno() for listener in server.LISTENERS])
         return
     # As the roster would say, which is imported (with attrs and trio) while these boot.
@@ -132,3 +175,10 @@ def _clean_up(server: Master, boot: Boot | None) -> None:
     close_listeners(server.LISTENERS, unlink=owns_files)
     if server.pidfile is not None:
         server.pidfile.unlink()
+
+
+def _flush_logs() -> None:
+    import logging
+
+    logging.shutdown()
+    flush_stdio()

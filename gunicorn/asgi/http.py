@@ -15,8 +15,9 @@ from gunicorn.asgi.errors import ClientDisconnected, MessageError
 from gunicorn.errors import ProtocolError
 from gunicorn.http.error_page import error_page
 from gunicorn.http.errors import LocalProtocolError
-from gunicorn.http.events import NEED_DATA, Data, EndOfMessage, InformationalResponse, Response
+from gunicorn.http.events import NEED_DATA, Data, EndOfMessage, InformationalResponse
 from gunicorn.http.grammar import TOKEN
+from gunicorn.http.response import ResponseHead, has_no_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,31 +91,27 @@ class HttpExchange:
         short: The application ended the body before its Content-Length.
     """
 
-    __slots__ = (
-        "_body_ended", "_connection", "_head", "_notice", "_request", "_trailers", "_wants_trailers", "body_sent",
-        "disconnected", "dropped", "fault", "head_sent", "headers", "short", "stage", "status", "trailers",
-        "unfinished",
-    )  # fmt: skip
+    # Defaults on the class and no slots: a request writes to four of these, and seventeen stores cost 0.6 us.
+    stage = Stage.HEAD
+    head_sent = False
+    disconnected = False
+    fault: ProtocolError | None = None
+    trailers: tuple[tuple[bytes, bytes], ...] = ()
+    status = 0
+    headers: Headers | tuple[()] = ()
+    body_sent = 0
+    dropped = 0
+    unfinished = False
+    short = False
+    _head: ResponseHead | None = None
+    _body_ended = False
+    _notice = False
+    _wants_trailers = False
+    _trailers: Headers | None = None
 
     def __init__(self, connection: ServerConnection, request: Request) -> None:
         self._connection = connection
         self._request = request
-        self._head = b""
-        self._body_ended = False
-        self._notice = False
-        self._wants_trailers = False
-        self._trailers: Headers = []
-        self.stage = Stage.HEAD
-        self.head_sent = False
-        self.disconnected = False
-        self.fault: ProtocolError | None = None
-        self.trailers: tuple[tuple[bytes, bytes], ...] = ()
-        self.status = 0
-        self.headers: Headers = []
-        self.body_sent = 0
-        self.dropped = 0
-        self.unfinished = False
-        self.short = False
 
     # For receive()
 
@@ -209,16 +206,20 @@ class HttpExchange:
 
     def _send_start(self, message: Message) -> bytes:
         headers: Any = message.get("headers", ())
-        if type(headers) is not list:
-            headers = list(headers)
         try:
+            if type(headers) is not list:
+                headers = list(headers)
             status = message["status"]
-            self._head = self._connection.send(Response(status, b"", headers))
+            if status < 200:
+                raise LocalProtocolError(f"the status must be 200 to 999, not {status}")
+            # ASGI leaves Server and Date to the application where it gives them.
+            self._head = ResponseHead(status, b"", headers, keep_server_and_date=True)
         except (LookupError, TypeError, ValueError) as error:
             raise _malformed(message, error) from error
         self.status = status
         self.headers = headers
-        self._wants_trailers = bool(message.get("trailers"))
+        if message.get("trailers"):
+            self._wants_trailers = True
         self.stage = Stage.BODY
         return b""
 
@@ -244,20 +245,58 @@ class HttpExchange:
         body = message.get("body", b"")
         if type(body) is not bytes:
             body = _as_bytes(message, body)
-        head = self._take_head()
-        if body:
-            left = self._connection.response_left
-            if left is not None and left < len(body):
-                self.dropped += len(body) - left
-                self.body_sent += left
-            else:
-                self.body_sent += len(body)
-            data = self._connection.send(Data(body))
+        more = message.get("more_body", False)
+        if self._head is not None:
+            if not more and not self._wants_trailers:
+                return self._send_whole(self._head, body)
+            data = self._send_head()
+            if body:
+                data += self._send_part(body)
         else:
-            data = b""
-        if message.get("more_body"):
-            return head + data if head else data
-        return b"".join((head, data, self._end_body()))
+            data = self._send_part(body) if body else b""
+        return data if more else data + self._end_body()
+
+    def _send_whole(self, head: ResponseHead, body: bytes) -> bytes:
+        """A response of one part, which is most of them."""
+        data = self._connection.send_whole(head, body)
+        self._head = None
+        self.head_sent = True
+        self.stage = Stage.DONE
+        size = len(body)
+        if head.length == size and head.plain and self._request.method != "HEAD":
+            self.body_sent = size
+        else:
+            self._account(head, size)
+        return data
+
+    def _account(self, head: ResponseHead, size: int) -> None:
+        """How much of a response of one part had room in it."""
+        if self._request.method == "HEAD" or has_no_body(head.status):
+            self.dropped = size
+        elif head.length is None:
+            self.body_sent = size
+        else:
+            self.body_sent = min(size, head.length)
+            self.dropped = size - self.body_sent
+            self.short = self.unfinished = size < head.length
+
+    def _send_part(self, body: bytes) -> bytes:
+        size = len(body)
+        left = self._connection.response_left
+        if left is not None and left < size:
+            self.dropped += size - left
+            size = left
+        self.body_sent += size
+        return self._connection.send(Data(body))
+
+    def _send_head(self) -> bytes:
+        head = self._head
+        if head is None:
+            return b""
+        data = self._connection.send_head(head)
+        self._head = None
+        self.head_sent = True
+        return data
 
     def _send_path(self, message: Message) -> FileBody:
         path = message.get("path")
@@ -267,27 +306,21 @@ class HttpExchange:
 
     def _send_trailers(self, message: Message) -> bytes:
         try:
-            self._trailers += [_trailer(name, value) for name, value in message.get("headers", ())]
+            trailers = [_trailer(name, value) for name, value in message.get("headers", ())]
         except (TypeError, ValueError) as error:
             raise _malformed(message, error) from error
+        self._trailers = [*(self._trailers or ()), *trailers]
         return b"" if message.get("more_trailers") else self._end()
 
     def begin_file(self, size: int) -> tuple[bytes, int, bytes]:
         """After a ``FileBody``: what to write, how many of the file's ``size`` bytes to send, what to write then."""
+        head = self._send_head()
         left = self._connection.response_left
         count = size if left is None else min(size, left)
         self.dropped += size - count
         self.body_sent += count
         before, after = self._connection.frame(count)
-        head = self._take_head()
         return head + before, count, after + self._end_body()
-
-    def _take_head(self) -> bytes:
-        head = self._head
-        if head:
-            self._head = b""
-            self.head_sent = True
-        return head
 
     def _end_body(self) -> bytes:
         if self._wants_trailers:
@@ -302,7 +335,7 @@ class HttpExchange:
         try:
             last = connection.send(EndOfMessage(tuple(self._trailers)) if self._trailers else _END)
         except LocalProtocolError as error:
-            self._trailers = []
+            self._trailers = None
             raise MessageError(f"http.response.trailers: {error}") from error
         self.stage = Stage.DONE
         return last
@@ -322,11 +355,11 @@ class HttpExchange:
         """
         self.stage = Stage.DONE
         self.unfinished = True
-        self._head = b""
+        self._head = None
         if self.head_sent or self.disconnected:
             return b""
         self.head_sent = True
-        self.status, self.headers = status, []
+        self.status, self.headers = status, ()
         return error_page(status, date=date, body=self._request.method != "HEAD")
 
     def after(self) -> After:

@@ -85,11 +85,18 @@ class ControlClient:
         timeout: Seconds for which an answer may take; None waits for ever.
     """
 
-    def __init__(self, socket_path: str | os.PathLike[str] | None = None, timeout: float | None = 30.0) -> None:
+    def __init__(
+        self, socket_path: str | os.PathLike[str] | None = None, timeout: float | None = 30.0
+    ) -> None:
         self.socket_path = default_path() if socket_path is None else os.fspath(socket_path)
         self.timeout = timeout
         self._socket: socket.socket | None = None
         self._conversation = _Conversation()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, as far as we know."""
+        return self._socket is not None
 
     def connect(self) -> None:
         """Connect; nothing happens when connected already.
@@ -157,7 +164,9 @@ class AsyncControlClient:
     Use it with ``async with``; a command that is cancelled, or has no answer, closes the connection.
     """
 
-    def __init__(self, socket_path: str | os.PathLike[str] | None = None, timeout: float | None = 30.0) -> None:
+    def __init__(
+        self, socket_path: str | os.PathLike[str] | None = None, timeout: float | None = 30.0
+    ) -> None:
         self.socket_path = default_path() if socket_path is None else os.fspath(socket_path)
         self.timeout = timeout
         self._stream: SocketStream | None = None

@@ -26,6 +26,8 @@ WAIT = 20.0
 RELOAD_WAIT = 120.0
 #: Beyond the wait itself, seconds: a command that has not answered by then never will.
 SLACK = 5.0
+#: Characters of a command line. Splitting one takes a microsecond for each, and the arbiter waits meanwhile.
+LONGEST = 2000
 
 _CONFIG = (
     *("bind", "workers", "worker_class", "threads", "timeout", "graceful_timeout", "keepalive"),
@@ -62,6 +64,8 @@ def parse(line: str, more: Sequence[str] = ()) -> Invocation:
     Raises:
         ValueError: there is no such command; the text is for the operator.
     """
+    if len(line) > LONGEST:
+        raise ValueError(f"a command has at most {LONGEST} characters")
     words = [*shlex.split(line), *more]
     if not words:
         raise ValueError("Empty command")

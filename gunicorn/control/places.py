@@ -85,16 +85,16 @@ def existing(places: Sequence[str]) -> str:
     return next((place for place in places if _is_alive(place)), places[0])
 
 
-def open_socket(name: str, mode: int) -> ControlSocket:
+def open_socket(name: str, mode: int, *, make_parents: bool = True) -> ControlSocket:
     """Listen on ``name``, or on that name with our process id when a live server listens there.
 
-    A stale file is replaced.
+    A stale file is replaced. A directory that is missing is made, those above it with ``make_parents``.
 
     Raises:
         OSError: neither can be had, or the file is no socket; the text says which.
     """
     if not name.startswith("@"):
-        os.makedirs(os.path.dirname(name) or ".", mode=0o700, exist_ok=True)
+        _make_directory(os.path.dirname(name), make_parents=make_parents)
     taken = _bind(name, mode)
     if taken is not None:
         return ControlSocket(taken, name, is_first_choice=True)
@@ -103,6 +103,11 @@ def open_socket(name: str, mode: int) -> ControlSocket:
     if listening is None:
         raise OSError(f"{name} and {own} are in use")
     return ControlSocket(listening, own, is_first_choice=False)
+
+
+def _make_directory(path: str, *, make_parents: bool) -> None:
+    with contextlib.suppress(FileExistsError):
+        (os.makedirs if make_parents else os.mkdir)(path, 0o700)
 
 
 def _bind(name: str, mode: int) -> socket.socket | None:
@@ -120,9 +125,10 @@ def _bind(name: str, mode: int) -> socket.socket | None:
                 os.umask(before)
             # Within the lock: until it listens, another server would take the file for a stale one.
             listening.listen(_BACKLOG)
-    except OSError as error:
+    except BaseException as error:
         listening.close()
-        if error.errno == errno.EADDRINUSE and not _is_something_else(name):
+        is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        if is_taken and not _is_something_else(name):
             return None
         raise
     listening.setblocking(False)
@@ -138,7 +144,7 @@ def _alone(name: str) -> Iterator[bool]:
     if name.startswith("@"):
         yield False
         return
-    directory = os.open(os.path.dirname(name) or ".", os.O_RDONLY | os.O_CLOEXEC)
+    directory = os.open(os.path.dirname(name), os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield _lock(directory)
     finally:

@@ -140,7 +140,8 @@ class ControlServer:
         reasons = []
         for place in settings.places:
             try:
-                opened = open_socket(place, settings.mode)
+                # A home that does not exist is not ours to make.
+                opened = open_socket(place, settings.mode, make_parents=not settings.is_default)
             except (OSError, ValueError) as error:
                 # ValueError: a path with a zero byte. Without an errno it is a path that is too long.
                 reasons.append(f"{place}: {getattr(error, 'strerror', None) or error}")

@@ -78,7 +78,7 @@ class Allocation:
         return self._settle()
 
     def take(self, age: int) -> list[str]:
-        """The process ``age`` boots: what it loads. Without a vacant seat it gets the rest when it has one."""
+        """The process ``age`` boots: what it loads. If it has no seat, it gets the rest with the next one."""
         seat = self._vacant()
         if seat is None:
             self._standing.append(age)

@@ -1,4 +1,4 @@
-"""The stash itself: tables of keys and values in the memory of the dirty arbiter. Pure; the clock is an argument."""
+"""The stash itself: tables of keys and values in the dirty arbiter. Pure; the clock is an argument."""
 
 from __future__ import annotations
 
@@ -175,6 +175,6 @@ _OPERATIONS: dict[int, Callable[[Tables, str, Mapping[str, Any], float], Any]] =
     StashOp.KEYS: Tables._keys, StashOp.CLEAR: Tables._clear, StashOp.INFO: Tables._info,
     StashOp.ENSURE: Tables._ensure, StashOp.DELETE_TABLE: Tables._delete_table, StashOp.TABLES: Tables._list,
     StashOp.EXISTS: Tables._exists, StashOp.INCR: Tables._incr,
-    StashOp.COMPARE_AND_SET: Tables._compare_and_set, StashOp.EXPIRE: Tables._expire, StashOp.TTL: Tables._ttl,
-    StashOp.ITEMS: Tables._items,
+    StashOp.COMPARE_AND_SET: Tables._compare_and_set, StashOp.EXPIRE: Tables._expire,
+    StashOp.TTL: Tables._ttl, StashOp.ITEMS: Tables._items,
 }  # fmt: skip

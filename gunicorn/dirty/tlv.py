@@ -281,7 +281,8 @@ class _Reader:
 
 
 _READERS: dict[int, Callable[[_Reader, int], Any]] = {
-    _NULL: _Reader.read_none, _BOOL: _Reader.read_bool, _INT: _Reader.read_int, _FLOAT: _Reader.read_float, _BYTES: _Reader.read_bytes,
-    _STRING: _Reader.read_string, _LIST: _Reader.read_list, _DICT: _Reader.read_dict,
+    _NULL: _Reader.read_none, _BOOL: _Reader.read_bool, _INT: _Reader.read_int, _FLOAT: _Reader.read_float,
+    _BYTES: _Reader.read_bytes, _STRING: _Reader.read_string, _LIST: _Reader.read_list,
+    _DICT: _Reader.read_dict,
 }  # fmt: skip
 _FIXED = {_NULL: 0, _BOOL: 1, _INT: 8, _FLOAT: 8}

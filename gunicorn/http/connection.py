@@ -9,7 +9,16 @@ from gunicorn.http.events import Data, EndOfMessage, InformationalResponse, Resp
 from gunicorn.http.grammar import CRLF
 from gunicorn.http.receiving import Receiving
 from gunicorn.http.response import Framing, ResponseHead, check_fields, has_no_body
-from gunicorn.http.state import Client, ClientInput, Server, ServerInput, next_client, next_server
+from gunicorn.http.state import (
+    CLIENT_TABLE,
+    SERVER_TABLE,
+    Client,
+    ClientInput,
+    Server,
+    ServerInput,
+    next_client,
+    next_server,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,16 +97,20 @@ class ServerConnection(Receiving):
         """Bytes of body that the response still has room for, or None: a driver clips ``frame`` to it."""
         return None if self._framing >= _CHUNKED else self._response_left
 
-    def start_next_cycle(self) -> None:
-        """Get ready for the next request on the connection.
+    def start_next_cycle(self) -> bool:
+        """Get ready for the next request on the connection; whether some of it is here already.
 
         Raises:
             LocalProtocolError: this one is not over, or the connection must be closed.
         """
         if self.must_close:
             raise LocalProtocolError("the connection must be closed")
-        self._client = next_client(self._client, _CLIENT_NEXT)
-        self._server = next_server(self._server, _SERVER_NEXT)
+        client = CLIENT_TABLE[self._client][_CLIENT_NEXT]
+        server = SERVER_TABLE[self._server][_SERVER_NEXT]
+        if client is None or server is None:
+            raise LocalProtocolError("the request has not been read to its end, or not been answered")
+        self._client, self._server = client, server
+        return bool(self._buffer.data)
 
     def announce_close(self) -> None:
         """From now on a response says ``Connection: close`` (RFC 9112 9.6)."""
@@ -114,7 +127,7 @@ class ServerConnection(Receiving):
         return _SENDERS[type(event)](self, event)
 
     def send_whole(self, head: ResponseHead, body: bytes) -> bytes:
-        """A response whose body is known: what ``send_head``, ``Data`` and ``EndOfMessage`` would say at once.
+        """A response whose body is known: ``send_head``, ``Data`` and ``EndOfMessage`` at once.
 
         A Content-Length that the application left out is added.
 
@@ -135,7 +148,8 @@ class ServerConnection(Receiving):
         if head.close or self._closing:
             self._persistent = False
         self._server = _RESPONDED
-        first, lines, own = head.first, head.lines, self._policy.own_fields()[not self.must_close]
+        keep = self._persistent and not (self._eof and not self._buffer.data)
+        first, lines, own = head.first, head.lines, self._policy.own_fields()[keep]
         if length is None:
             return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (first, own, b"".join(lines), len(body), body)
         return b"".join((first, own, *lines, CRLF, body))

@@ -30,7 +30,7 @@ class DateCache:
     which reads between two writes of another sees a pair that belongs together.
 
     Args:
-        now: Seconds since the epoch, the only clock that the HTTP core is given.
+        now: Seconds since the epoch.
     """
 
     __slots__ = ("_current", "_now")
@@ -55,21 +55,23 @@ class OwnFields:
 
     Args:
         server: Value of the Server field.
-        date: The value of the Date field; the same object until it changes.
+        date: Gives the value of the Date field.
+        now: Seconds since the epoch.
     """
 
-    __slots__ = ("_current", "_date", "_server")
+    __slots__ = ("_current", "_date", "_now", "_server")
 
-    def __init__(self, server: bytes, date: Callable[[], bytes]) -> None:
+    def __init__(self, server: bytes, date: Callable[[], bytes], now: Callable[[], float]) -> None:
         self._server = server
         self._date = date
-        self._current: tuple[bytes | None, tuple[bytes, bytes]] = (None, (b"", b""))
+        self._now = now
+        self._current: tuple[int, tuple[bytes, bytes]] = (-1, (b"", b""))
 
     def __call__(self) -> tuple[bytes, bytes]:
-        date = self._date()
-        made_for, fields = self._current
-        if made_for is not date:
-            common = b"Server: %b\r\nDate: %b\r\nConnection: " % (self._server, date)
+        second = int(self._now())
+        made_in, fields = self._current
+        if made_in != second:
+            common = b"Server: %b\r\nDate: %b\r\nConnection: " % (self._server, self._date())
             fields = common + b"close\r\n", common + b"keep-alive\r\n"
-            self._current = (date, fields)
+            self._current = (second, fields)
         return fields

@@ -84,7 +84,8 @@ class Policy:
         keep_app_server_and_date: True for ASGI, where the application's own Server and Date win; a WSGI
             application's are dropped.
         server: Value of the Server field.
-        date: Value of the Date field, now.
+        date: Value of the Date field, now; made from ``now`` by default.
+        now: Seconds since the epoch, the only clock that the HTTP core is given.
     """
 
     __slots__ = (
@@ -120,6 +121,7 @@ class Policy:
         keep_app_server_and_date: bool = False,
         server: bytes = b"gunicorn",
         date: Callable[[], bytes] | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.limit_request_line = _line_limit(limit_request_line)
         self.limit_request_fields = _field_count_limit(limit_request_fields)
@@ -141,8 +143,8 @@ class Policy:
         self.drain_limit = drain_limit
         self.keep_app_server_and_date = keep_app_server_and_date
         self.server = server
-        self.date = date or DateCache(time.time)
-        self.own_fields = OwnFields(server, self.date)
+        self.date = date or DateCache(now)
+        self.own_fields = OwnFields(server, self.date, now)
 
     @classmethod
     def from_config(
@@ -161,7 +163,7 @@ class Policy:
             new_engine=engine_factory(cfg.http_parser),
             keep_alive=cfg.keepalive > 0,
             keep_app_server_and_date=keep_app_server_and_date,
-            date=DateCache(now),
+            now=now,
         )
 
 

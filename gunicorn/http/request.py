@@ -49,7 +49,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_engine", "_fields", "_headers", "_lenient", "_policy", "_said", "_scheme", "_secure", "_trusted", "peer",
+        "_engine", "_fields", "_headers", "_lenient", "_policy", "_said", "_scheme", "_secure", "_trusted",
+        "peer",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, engine: Engine, peer: Peer, *, secure: bool) -> None:
@@ -75,7 +76,7 @@ class RequestReader:
         """
         data, start = buffer.data, buffer.position
         end = data.find(CRLF, start)
-        if not data.startswith(self._fields, end + 2) or type(data) is bytearray:
+        if not isinstance(data, bytes) or not data.startswith(self._fields, end + 2):
             return None
         line = parse_usual_line(data[start:end])
         if line is None or end - start > self._policy.limit_request_line:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gunicorn.http.errors import LocalProtocolError
 from gunicorn.http.grammar import FIELD_TEXT, OWS, TOKEN
 from gunicorn.http.status import reason_phrase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     Field = tuple[bytes, bytes] | tuple[str, str]
 
@@ -35,6 +35,7 @@ class _Kind(IntEnum):
     DATE = 5
 
 
+_LENGTH = _Kind.LENGTH
 _SPECIAL = {
     b"connection": _Kind.CONNECTION,
     b"content-length": _Kind.LENGTH,
@@ -62,26 +63,37 @@ class _SpecialLine(NamedTuple):
     kind: _Kind
     line: bytes
     value: bytes
+    length: int
+    """Of a Content-Length."""
 
 
-class _Lines(dict["Field", "bytes | _SpecialLine"]):
+class _Lines(dict[Any, "bytes | _SpecialLine"]):
     """Fields that have been checked, as the lines that they make on the wire.
 
     Nearly all fields of nearly all answers are old acquaintances, and looking one up takes a tenth of the
     time that checking it takes. Bounded: it starts again when it is full.
     """
 
+    __slots__ = ("_encoded",)
+
+    def __init__(self, encoded: Callable[[Any], tuple[bytes, bytes]]) -> None:
+        super().__init__()
+        self._encoded = encoded
+
     def __missing__(self, field: Field) -> bytes | _SpecialLine:
-        name, value = _encoded(field)
+        try:
+            name, value = self._encoded(field)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise LocalProtocolError(f"{error} in the response header {field!r:.100}") from None
         if not TOKEN.fullmatch(name):
             raise LocalProtocolError(f"invalid response header name {name!r}")
         if value.translate(None, FIELD_TEXT):
             # A line end would start a field, or a response, of the value's own (response splitting).
             raise LocalProtocolError(f"control character in the response header {name.decode('latin-1')}")
-        line: bytes | _SpecialLine = b"%b: %b\r\n" % (name, value)
+        plain = b"%b: %b\r\n" % (name, value)
         lower = name.lower()
-        if lower in _SPECIAL:
-            line = _SpecialLine(_SPECIAL[lower], b"%b: %b\r\n" % (name, value), value)
+        kind = _SPECIAL.get(lower)
+        line = plain if kind is None else _SpecialLine(kind, plain, value, _length(kind, value))
         if len(name) + len(value) <= _MAX_LINE and lower not in _NEVER_KEPT:
             if len(self) >= _MAX_LINES:
                 self.clear()
@@ -89,21 +101,30 @@ class _Lines(dict["Field", "bytes | _SpecialLine"]):
         return line
 
 
-def _encoded(field: Field) -> tuple[bytes, bytes]:
-    try:
-        name, value = field
-        if isinstance(name, str) and isinstance(value, str):
-            return name.encode("latin-1"), value.encode("latin-1")
-    except (TypeError, ValueError) as error:
-        raise LocalProtocolError(f"headers must be a list of (str, str) in latin-1: {error}") from None
-    if isinstance(name, bytes) and isinstance(value, bytes):
-        return name, value
-    raise LocalProtocolError(
-        f"headers must be pairs of strings, not of {type(name).__name__} and {type(value).__name__}"
-    )
+def _length(kind: _Kind, value: bytes) -> int:
+    if kind is not _Kind.LENGTH:
+        return 0
+    text = value.strip(OWS)
+    if not text.isdigit() or len(text) > 18:
+        raise LocalProtocolError(f"invalid Content-Length in the response: {value[:80]!r}")
+    return int(text)
 
 
-_LINES = _Lines()
+def _octets(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    name, value = field
+    if not (isinstance(name, bytes) and isinstance(value, bytes)):
+        raise TypeError("a name or value that is not bytes")
+    return name, value
+
+
+def _latin_1(field: tuple[str, str]) -> tuple[bytes, bytes]:
+    """PEP 3333, "Unicode Issues"."""
+    name, value = field
+    return name.encode("latin-1"), value.encode("latin-1")
+
+
+_LINES = _Lines(_octets)
+_TEXT_LINES = _Lines(_latin_1)
 
 
 class _StatusLines(dict[tuple[int, bytes], bytes]):
@@ -126,9 +147,12 @@ class _StatusLines(dict[tuple[int, bytes], bytes]):
 _STATUS_LINES = _StatusLines()
 
 
+_BODILESS = frozenset((*range(100, 200), 204, 304))
+
+
 def has_no_body(status: int) -> bool:
     """RFC 9110 6.4.1: responses that never have content, whatever their fields say."""
-    return status in (204, 304) or status < 200
+    return status in _BODILESS
 
 
 def check_fields(headers: Iterable[Field]) -> bytes:
@@ -147,7 +171,8 @@ class ResponseHead:
     Args:
         status: The code.
         reason: The phrase; empty for the registered one.
-        headers: Names and values, as bytes or as latin-1 text.
+        headers: Names and values.
+        text: They are latin-1 text, as WSGI has them, and not bytes.
         keep_server_and_date: Whether the application's own Server and Date go out, or are dropped.
 
     Attributes:
@@ -165,30 +190,36 @@ class ResponseHead:
     __slots__ = ("close", "first", "has_date", "has_server", "length", "lines", "plain", "status", "upgrade")
 
     def __init__(
-        self, status: int, reason: bytes, headers: Iterable[Field], *, keep_server_and_date: bool = False
+        self,
+        status: int,
+        reason: bytes,
+        headers: Iterable[Field],
+        *,
+        text: bool = False,
+        keep_server_and_date: bool = False,
     ) -> None:
         self.status = status
-        self.plain = not has_no_body(status)
+        self.plain = status not in _BODILESS
         self.first = _STATUS_LINES[status, reason]
         self.lines: list[bytes] = []
         self.length: int | None = None
         self.close = self.has_date = self.has_server = False
         self.upgrade: bytes | None = None
-        lines = self.lines
+        lines, known = self.lines, _TEXT_LINES if text else _LINES
         for field in headers:
             try:
-                line = _LINES[field]
+                line = known[field]
             except TypeError:
-                line = _LINES[tuple(field)]  # an application that gives lists, which cannot be looked up
+                line = known[tuple(field)]  # an application that gives lists, which cannot be looked up
             if type(line) is bytes:
                 lines.append(line)
             else:
                 self._take(line, keep_server_and_date)  # type: ignore[arg-type]
 
     def _take(self, special: _SpecialLine, keep_server_and_date: bool) -> None:
-        kind, line, value = special
-        if kind is _Kind.LENGTH:
-            self._take_length(line, value)
+        kind, line, value, length = special
+        if kind is _LENGTH:
+            self._take_length(line, length)
         elif kind is _Kind.CONNECTION:
             self.close |= b"close" in {option.strip(OWS) for option in value.lower().split(b",")}
         elif kind is _Kind.UPGRADE:
@@ -204,11 +235,7 @@ class ResponseHead:
             self.plain = False
             self.lines.append(line)
 
-    def _take_length(self, line: bytes, value: bytes) -> None:
-        text = value.strip(OWS)
-        if not text.isdigit() or len(text) > 18:
-            raise LocalProtocolError(f"invalid Content-Length in the response: {value[:80]!r}")
-        length = int(text)
+    def _take_length(self, line: bytes, length: int) -> None:
         if self.length is None:
             self.length = length
             # RFC 9110 8.6: never in 1xx and in 204.

@@ -39,8 +39,18 @@ class ForkServer(NamedTuple):
     channel: Channel
 
 
-def start(app: Any, cfg: Any, log: Any, sockets: Sequence[Listener], slots: Slots) -> ForkServer:
+def start(
+    app: Any,
+    cfg: Any,
+    log: Any,
+    sockets: Sequence[Listener],
+    slots: Slots,
+    arbiters_own: Sequence[int] = (),
+) -> ForkServer:
     """Fork the root fork server. The caller has one thread and has not imported trio.
+
+    Args:
+        arbiters_own: Descriptors that it must not keep a copy of: ends of channels, whose closing is news.
 
     Raises:
         OSError: the process could not be made.
@@ -53,7 +63,9 @@ def start(app: Any, cfg: Any, log: Any, sockets: Sequence[Listener], slots: Slot
     arbiter = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _protected(lambda: _serve(ours, Workshop(app, cfg, log, list(sockets), slots, arbiter), theirs))
+        for fd in (ours.detach(), *arbiters_own):
+            os.close(fd)
+        _protected(lambda: _serve(Workshop(app, cfg, log, list(sockets), slots, arbiter), theirs))
     theirs.close()
     return ForkServer(pid, ours)
 
@@ -100,12 +112,10 @@ def _parse(text: str) -> list[int]:
 
 def _greet_and_serve(channel: Channel, workshop: Workshop) -> None:
     channel.send(Hello(os.getpid()))
-    _serve(None, workshop, channel)
+    _serve(workshop, channel)
 
 
-def _serve(arbiters_end: Channel | None, workshop: Workshop, channel: Channel) -> None:
-    if arbiters_end is not None:
-        arbiters_end.close()
+def _serve(workshop: Workshop, channel: Channel) -> None:
     # The arbiter's exit handlers are the arbiter's. What the application registers from here on runs in its
     # worker.
     atexit._clear()

@@ -17,7 +17,7 @@ import enum
 import mmap
 import os
 import struct
-import time
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "CONNECTIONS",
     "ERRORS",
     "IN_FLIGHT",
+    "LAYOUT",
     "REQUESTS",
     "InFlight",
     "Phase",
@@ -42,6 +43,10 @@ _TABLE_ENTRIES = 64
 _WORD = 8
 # The phase comes last: struct writes in order, so an entry that is half written still looks free.
 _ENTRY = struct.Struct("=d16s160sq")
+_ENTRY_SIZE = _ENTRY.size
+_PHASE_WORDS = range(_ENTRY_SIZE // _WORD - 1, _TABLE_ENTRIES * _ENTRY_SIZE // _WORD, _ENTRY_SIZE // _WORD)
+"""Where the phase of each entry is, as an index of words."""
+_NAMES = {name: name.encode() for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")}
 _HEADER_SIZE = (
     4096  # a page of its own: the words that the arbiter reads often do not share one with the table
 )
@@ -54,6 +59,11 @@ assert _ENTRY.size % _WORD == 0
 _STATE, _PID, _GENERATION, _STARTED, _DEADLINE, _QUEUE_TIME = range(6)
 REQUESTS, ERRORS, BYTES_SENT, IN_FLIGHT, CONNECTIONS = range(6, 11)
 _HEADER_WORDS = 11
+
+
+#: Versions with different ones must not read each other's slots. Raise the last number when a word changes
+#: its meaning.
+LAYOUT = f"{_SLOT_SIZE}.{_HEADER_WORDS}.{_ENTRY.format}.1"
 
 
 class SlotState(enum.IntEnum):
@@ -174,6 +184,18 @@ class Slot:
             integers[BYTES_SENT] += sent
         return requests
 
+    def served(self, sent: int) -> int:
+        """Count a request, answered with ``sent`` bytes of body, from any thread; the new number of requests.
+
+        One call for what every request counts.
+        """
+        integers = self._integers
+        with self._lock:
+            requests: int = integers[REQUESTS] + 1
+            integers[REQUESTS] = requests
+            integers[BYTES_SENT] += sent
+        return requests
+
     def reset(self) -> None:
         """Make the slot as new, whatever state a killed worker left it in."""
         for word in range(_HEADER_WORDS):
@@ -208,19 +230,19 @@ class RequestTable:
             index = self._free.pop()
         except IndexError:
             return -1
-        name = method.encode("latin-1", "replace")
-        _ENTRY.pack_into(self._memory, index * _ENTRY.size, time.monotonic(), name, path, 1)
+        name = _NAMES.get(method) or method.encode("latin-1", "replace")
+        _ENTRY.pack_into(self._memory, index * _ENTRY_SIZE, monotonic(), name, path, 1)
         return index
 
     def advance(self, index: int, phase: Phase) -> None:
         """Note the next phase of a request; an ``index`` of -1 is nobody."""
         if index >= 0:
-            self._phases[_phase_word(index)] = phase
+            self._phases[_PHASE_WORDS[index]] = phase
 
     def end(self, index: int) -> None:
         """Note that a request has ended; an ``index`` of -1 is nobody. Each index is ended once."""
         if index >= 0:
-            self._phases[_phase_word(index)] = 0
+            self._phases[_PHASE_WORDS[index]] = 0
             self._free.append(index)
 
     def snapshot(self) -> list[InFlight]:
@@ -235,7 +257,7 @@ class RequestTable:
     def clear(self) -> None:
         """Forget what a former worker left. The free list is that of a process which has begun nothing."""
         for index in range(_TABLE_ENTRIES):
-            self._phases[_phase_word(index)] = 0
+            self._phases[_PHASE_WORDS[index]] = 0
         self._free[:] = range(_TABLE_ENTRIES - 1, -1, -1)
 
 
@@ -290,10 +312,6 @@ def _unlinked_file(directory: str | None) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     os.unlink(path)
     return fd
-
-
-def _phase_word(index: int) -> int:
-    return (index + 1) * (_ENTRY.size // _WORD) - 1
 
 
 def _text(field: bytes) -> str:

@@ -32,32 +32,47 @@ class ThreadWorker(EngineWorker):
         engine = self.new_engine(wake=self._wake)
         stop_reader, stop_writer = os.pipe()
         engine.watch(stop_reader, lambda: None)
-        # Daemons only in that a quick stop (QUIT) does not wait for them; the graceful way joins them below.
-        threads = [
-            threading.Thread(target=self._serve, args=(engine,), name=f"gunicorn-{number}", daemon=True)
-            for number in range(self.cfg.threads)
-        ]
-        for thread in threads:
-            thread.start()
+        self.threads: dict[int, threading.Thread] = {}
+        self.lost: set[int] = set()
+        for _ in range(self.cfg.threads):
+            self._start_thread(engine)
         self._supervise(engine)
         deadline = self._drain(engine)
         self.stopping = True
         os.write(stop_writer, b"\0")
-        for thread in threads:
+        for thread in self.threads.values():
             thread.join(max(0.0, deadline - time.monotonic()))
-        if not any(thread.is_alive() for thread in threads):
+        if not self.lost and not any(thread.is_alive() for thread in self.threads.values()):
             engine.shut()
             os.close(stop_reader)
             os.close(stop_writer)
         if self.failure is not None:
             raise self.failure
 
+    def _start_thread(self, engine: Engine) -> None:
+        # A daemon only in that a quick stop (QUIT) does not wait for it; the graceful way joins it.
+        thread = threading.Thread(target=self._serve, args=(engine,), name="gunicorn", daemon=True)
+        thread.start()
+        assert thread.ident is not None
+        self.threads[thread.ident] = thread
+
+    def thread_lost(self, engine: Engine, thread: int) -> None:
+        # Not joined at the end: it may never come back. If it does, it finds itself replaced.
+        del self.threads[thread]
+        self.lost.add(thread)
+        self._start_thread(engine)
+
     def _serve(self, engine: Engine) -> None:
         """One thread of the pool: one event at a time, from the event to the last byte of the answer."""
+        poll, dispatch, lost = engine.poll, engine.dispatch, self.lost
         try:
             while not self.stopping:
-                for fd, _ in engine.poll(-1, 1):
-                    engine.dispatch(fd)
+                for fd, _ in poll(-1, 1):
+                    dispatch(fd)
+                if lost and threading.get_ident() in lost:
+                    # The number may be given to another thread from here on.
+                    lost.discard(threading.get_ident())
+                    return
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             if not self.stopping:
                 self.failure = error
@@ -96,7 +111,8 @@ class ThreadWorker(EngineWorker):
         self.beat(now)
         if engine.alarm <= now:
             engine.reap(now)
-        wait = max(0.0, min(self.next_beat, engine.alarm, until) - now)
+        look = self.enforce_deadlines(engine, now)
+        wait = max(0.0, min(self.next_beat, engine.alarm, until, look) - now)
         for fd, _ in poll.poll(math.ceil(wait * 1000)):
             if fd == self.PIPE[0]:
                 self.clear_wakeups()

@@ -7,13 +7,17 @@ Slow clients do not count: a connection between requests holds no thread, not ev
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from gunicorn.workers.engine.worker import EngineWorker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gunicorn.workers.engine.server import Engine
 
 __all__ = ["SyncWorker"]
@@ -29,13 +33,34 @@ class SyncWorker(EngineWorker):
         engine.watch(self.PIPE[0], self.clear_wakeups)
         if self.report is not None:
             engine.watch(self.report.fileno(), partial(self._on_report, engine, self.report.fileno()))
-        while self.alive:
-            self._turn(engine, self.next_beat)
-        deadline = self.drain_deadline()
-        engine.drain(deadline)
-        while not engine.idle and time.monotonic() < deadline:
-            self._turn(engine, min(self.next_beat, deadline))
+        with self._watchdog(engine):
+            while self.alive:
+                self._turn(engine, self.next_beat)
+            deadline = self.drain_deadline()
+            engine.drain(deadline)
+            while not engine.idle and time.monotonic() < deadline:
+                self._turn(engine, min(self.next_beat, deadline))
         engine.shut()
+
+    @contextmanager
+    def _watchdog(self, engine: Engine) -> Iterator[None]:
+        """With ``request_timeout``: a second thread, since the only one cannot answer for itself."""
+        if engine.exchanges.deadlines is None:
+            yield
+            return
+        done = threading.Event()
+        watchdog = threading.Thread(target=self._watch, args=(engine, done), name="gunicorn-watchdog")
+        watchdog.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watchdog.join()
+
+    def _watch(self, engine: Engine, done: threading.Event) -> None:
+        look = 0.0
+        while not done.wait(max(0.0, look - time.monotonic())):
+            look = self.enforce_deadlines(engine, time.monotonic())
 
     def _on_report(self, engine: Engine, fd: int) -> None:
         engine.poller.forget(fd)

@@ -68,6 +68,13 @@ class _Statuses(dict[str, tuple[int, bytes]]):
 _STATUSES = _Statuses()
 
 
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    try:
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BadResponse(f"headers must be a list of (str, str) in latin-1: {error}") from error
+
+
 class Response:
     """The answer to one request.
 
@@ -121,7 +128,7 @@ class Response:
         elif self._head is not None:
             raise BadResponse("start_response was called a second time without exc_info")
         code, reason = _STATUSES[status]
-        self._head = ResponseHead(code, reason, headers)
+        self._head = ResponseHead(code, reason, headers, text=True)
         self.status, self.headers = status, headers
         return self.write
 
@@ -141,7 +148,7 @@ class Response:
     def early_hints(self, headers: list[tuple[str, str]]) -> None:
         """``wsgi.early_hints``: a 103 before the answer (RFC 8297). HTTP/1.0 and late calls are ignored."""
         if not self.headers_sent:
-            out = self._wire.http.send(InformationalResponse(103, headers))
+            out = self._wire.http.send(InformationalResponse(103, _encoded(headers)))
             if out:
                 self._wire.write(out)
 

@@ -12,9 +12,11 @@ import trio
 import trio.testing
 
 from gunicorn.arbiter.actions import ChildExit, SpawnChild
+from gunicorn.arbiter.ageing import Limits
 from gunicorn.arbiter.child import ABORT_WAIT, BOOTING_WAIT, Child, StopPlan, Timing
 from gunicorn.arbiter.death import Cause
 from gunicorn.arbiter.handle import SpawnError
+from gunicorn.process import memory
 from gunicorn.process.channel import Channel
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
 from gunicorn.process.slots import Slots
@@ -67,7 +69,11 @@ class Stage:
     """Runs one child and notes what its observer hears."""
 
     def __init__(
-        self, process: FakeProcess | SpawnError, spawn_time: float = 0.0, liveness: float = 10.0
+        self,
+        process: FakeProcess | SpawnError,
+        spawn_time: float = 0.0,
+        liveness: float = 10.0,
+        limits: Limits | None = None,
     ) -> None:
         self.process = process
         self.spawn_time = spawn_time
@@ -86,6 +92,7 @@ class Stage:
             timing=Timing(liveness=liveness, graceful=GRACEFUL, boot=liveness),
             log=logging.getLogger("test.child"),
             clock=trio.current_time,
+            limits=limits or Limits(),
             out_of_memory=lambda: self.out_of_memory,
         )
 
@@ -359,3 +366,58 @@ async def test_a_child_that_is_handed_over_is_not_touched(clock):
     assert stage.process.signals == []
     assert stage.heard == ["spawned", "ready"]
     assert stage.slot.deadline > 0
+    stage.process.close()
+
+
+class Grower:
+    """Stands for the kernel: what each look at the memory of the worker finds, in bytes."""
+
+    def __init__(self, monkeypatch, *sizes: int) -> None:
+        self.sizes = list(sizes)
+        monkeypatch.setattr(memory, "measure", self.measure)
+
+    def measure(self, pid: int) -> memory.Memory:
+        size = self.sizes.pop(0) if len(self.sizes) > 1 else self.sizes[0]
+        return memory.Memory(private=size, resident=10 * size)
+
+
+@pytest.mark.trio
+async def test_a_worker_asks_to_be_replaced_once_when_it_is_too_big(clock, monkeypatch):
+    Grower(monkeypatch, 50 << 20, 90 << 20, 101 << 20)
+    stage = Stage(FakeProcess(), liveness=1e9, limits=Limits(memory=100 << 20))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.child.run)
+        stage.process.worker.send(WorkerReady())
+        await trio.sleep(10 * memory.CHECK_EVERY)
+        stage.process.end(ChildExit(code=0))
+    assert stage.heard[1:3] == ["ready", "max_worker_memory (101.0 MB private)"]
+    assert len(stage.heard) == 4
+
+
+@pytest.mark.trio
+async def test_a_limit_that_no_worker_can_keep_is_said_once_and_kills_nobody(clock, monkeypatch, caplog):
+    Grower(monkeypatch, 101 << 20)
+    limits = Limits(memory=100 << 20)
+    for _ in range(3):
+        stage = Stage(FakeProcess(), liveness=1e9, limits=limits)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.child.run)
+            stage.process.worker.send(WorkerReady())
+            await trio.sleep(10 * memory.CHECK_EVERY)
+            stage.process.end(ChildExit(code=0))
+        assert stage.heard == ["spawned", "ready", ChildExit(code=0)]
+    assert caplog.text.count("cannot be kept") == 1
+
+
+@pytest.mark.trio
+async def test_a_worker_asks_to_be_replaced_when_its_time_is_over(clock):
+    stage = Stage(FakeProcess(), liveness=1e9, limits=Limits(lifetime=100, jitter=10))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.child.run)
+        await trio.sleep(1000)  # the time of a boot does not count
+        stage.process.worker.send(WorkerReady())
+        await trio.sleep(99)
+        assert stage.heard == ["spawned", "ready"]
+        await trio.sleep(12)
+        assert stage.heard[-1] == "max_worker_lifetime"
+        stage.process.end(ChildExit(code=0))

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from control_harness import client_of
 from harness import Server, processes_of_session, server_environment, wait_until
+
+from gunicorn.control.client import ControlClient
 
 RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -37,6 +40,21 @@ def serve(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
         yield start
         for server in started:
             stack.push(server)
+
+
+@pytest.fixture
+def controlled(serve: Callable[..., Server]) -> Iterator[Callable[..., tuple[Server, ControlClient]]]:
+    """``controlled(...)`` starts a server as ``serve`` does, and gives a client connected to its control socket."""
+    with ExitStack() as stack:
+
+        def start(*args: str, **options: Any) -> tuple[Server, ControlClient]:
+            env = {"XDG_RUNTIME_DIR": None, "RUNTIME_DIRECTORY": None, **options.pop("env", {})}
+            server = serve(*args, env=env, **options)
+            client = client_of(server)
+            stack.callback(client.close)
+            return server, client
+
+        yield start
 
 
 @pytest.fixture(params=[("-k", "sync"), ("-k", "gthread", "--threads", "2")], ids=["sync", "gthread"])

@@ -109,7 +109,7 @@ BEFORE_THE_HEAD = [
     (raises_stop_iteration, "StopIteration: the application's own"),
     (raises_stop_async_iteration, "StopAsyncIteration: the application's own"),
     (has_a_bad_header, "http.response.start: control character in the response header x-split"),
-    (has_text_headers, "http.response.start: names and values must be pairs of bytes"),
+    (has_text_headers, "http.response.start: a name or value that is not bytes"),
     (begins_twice, "the application sent 'http.response.start' where only 'http.response.body' is possible"),
     (sends_body_first, "the application sent 'http.response.body' before 'http.response.start'"),
     (sends_nonsense, "the application sent a message of unknown type 'http.response.nonsense'"),

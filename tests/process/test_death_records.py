@@ -43,7 +43,9 @@ def test_a_worker_stuck_in_a_regular_expression(serve, workers):
         server.wait_for(rf"Worker \(pid:{pid}\) was ended")
         # The worker's latest beat may be as old as half of the timeout when the request comes: never later.
         assert time.monotonic() - started < 2 + 1
-    text = record(server, rf"\[ERROR\] Worker \(pid:{pid}\) was ended: it gave no sign of life for 2 s \(timeout\)")
+    text = record(
+        server, rf"\[ERROR\] Worker \(pid:{pid}\) was ended: it gave no sign of life for 2 s \(timeout\)"
+    )
     assert re.search(r"in flight: GET /regex\S* for \d\.\d s \(app\)", text)
     assert re.search(r'deadly.py", line \d+ in catastrophic_regex', text)
     assert re.search(r"memory: \d+\.\d MB private; peak: \d+\.\d MB resident", text)

@@ -286,3 +286,27 @@ def test_syslog_address_of_the_platform(platform, address):
     from gunicorn.config.sections.logs import _syslog_address
 
     assert _syslog_address(platform) == address
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        (0, 0),
+        ("0", 0),
+        (1000, 1000),
+        ("512M", 512 << 20),
+        ("2g", 2 << 30),
+        (" 8 KiB", 8 << 10),
+        ("1GB", 1 << 30),
+    ],
+)
+def test_sizes_have_units(given, stored):
+    cfg = Config()
+    cfg.set("max_worker_memory", given)
+    assert cfg.max_worker_memory == stored
+
+
+@pytest.mark.parametrize("given", [-1, "-1", "12X", "M", "1.5G", "", None, True, "1MM"])
+def test_a_wrong_size_is_refused(given):
+    with pytest.raises(ValueError, match="512M"):
+        Config().set("max_worker_memory", given)

@@ -55,7 +55,10 @@ def test_a_process_that_is_gone_has_no_memory():
 
 @pytest.mark.parametrize(
     "text",
-    ["low 0\nhigh 0\nmax 7\noom 7\noom_kill {}\noom_group_kill 0\n", "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n"],
+    [
+        "low 0\nhigh 0\nmax 7\noom 7\noom_kill {}\noom_group_kill 0\n",
+        "oom_kill_disable 0\nunder_oom 0\noom_kill {}\n",
+    ],
     ids=["version 2", "version 1"],
 )
 def test_each_kill_is_claimed_once(tmp_path, text):

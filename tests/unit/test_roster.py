@@ -54,7 +54,8 @@ def test_two_that_leave_together_share_one_surge():
     assert roster.leaving(1, 1.0) == [SpawnChild(2, 3, 1)]
     assert roster.leaving(2, 1.0) == []
     assert roster.ready(3, 2.0) == [Retire(1), Wake(2.0 + PLANNED_SPACING)]
-    assert roster.tick(2.0 + PLANNED_SPACING) == [SpawnChild(3, 4, 1)]
+    assert roster.exited(1, ChildExit(code=0), 2.5) == [Wake(2.0 + PLANNED_SPACING)]
+    assert roster.tick(2.0 + PLANNED_SPACING) == [SpawnChild(0, 4, 1)]
 
 
 def test_without_surge_one_may_be_missing():
@@ -65,10 +66,19 @@ def test_without_surge_one_may_be_missing():
 def test_reload_starts_with_one_worker_and_retires_nobody_before_it_serves():
     roster = started(3)
     assert roster.reload(Wanted(2, 3), 1.0) == [SpawnChild(3, 4, 2)]
-    assert roster.ready(4, 2.0) == [Promoted(2), Retire(1), SpawnChild(4, 5, 2)]
-    assert roster.exited(1, ChildExit(code=0), 2.5) == []
-    assert roster.ready(5, 3.0) == [Retire(2), SpawnChild(0, 6, 2)]
+    assert roster.ready(4, 2.0) == [Promoted(2), Retire(1)]
+    # Who drains still needs its memory.
+    assert roster.exited(1, ChildExit(code=0), 2.5) == [SpawnChild(0, 5, 2)]
+    assert roster.ready(5, 3.0) == [Retire(2)]
+    assert roster.exited(2, ChildExit(code=0), 3.5) == [SpawnChild(1, 6, 2)]
     assert roster.ready(6, 4.0) == [Retire(3)]
+
+
+def test_a_crash_is_made_up_for_whoever_drains():
+    roster = started(2)
+    roster.reload(Wanted(2, 2), 1.0)
+    assert roster.ready(3, 2.0) == [Promoted(2), Retire(1)]
+    assert roster.exited(3, CRASH, 9.0) == [SpawnChild(2, 4, 2)]
 
 
 def test_reload_whose_first_worker_fails_is_abandoned():
@@ -88,8 +98,8 @@ def test_old_generation_is_kept_up_while_the_new_one_boots():
 def test_second_reload_supersedes_the_first():
     roster = started(1)
     roster.reload(Wanted(2, 1), 1.0)
-    assert roster.reload(Wanted(3, 1), 1.5) == [Retire(2), SpawnChild(2, 3, 3)]
-    assert roster.exited(2, BOOT_FAILURE, 1.6) == []
+    assert roster.reload(Wanted(3, 1), 1.5) == [Retire(2)]
+    assert roster.exited(2, ChildExit(signal=15), 1.6) == [SpawnChild(1, 3, 3)]
     assert roster.ready(3, 2.0) == [Promoted(3), Retire(1)]
 
 
@@ -160,10 +170,10 @@ def test_one_that_asked_to_leave_and_died_is_not_waited_for():
 
 def test_members_of_another_image_serve_until_they_are_replaced():
     roster = Roster(2, 16)
-    roster.take_over([Member(7, 0, 3, State.READY), Member(9, 1, 3, State.READY)])
-    roster.wanted = Wanted(3, 2)
-    assert roster.reload(Wanted(4, 2), 1.0) == [SpawnChild(2, 10, 4)]
-    assert roster.exited(10, BOOT_FAILURE, 2.0)[0] == Abandoned(4, str(BOOT_FAILURE))
+    members = [Member(7, 0, 3, State.READY), Member(9, 1, 3, State.READY)]
+    roster.take_over(members, Wanted(3, 2), age=11)
+    assert roster.reload(Wanted(4, 2), 1.0) == [SpawnChild(2, 12, 4)]
+    assert roster.exited(12, BOOT_FAILURE, 2.0)[0] == Abandoned(4, str(BOOT_FAILURE))
     assert roster.serving == 2
 
 

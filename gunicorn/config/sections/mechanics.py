@@ -167,6 +167,5 @@ SETTINGS = (
         "",
         "The path under which a proxy serves an ASGI application (`root_path` of its scope).",
         since="24.0",
-        effective=False,
     ),
 )

@@ -11,6 +11,19 @@ __all__ = ["SETTINGS"]
 _here = Section("Worker Processes")
 
 
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def _size(value: object) -> int:
+    """Bytes, from a number or from text such as ``512M``."""
+    text = str(value).strip().upper().removesuffix("B").removesuffix("I")
+    digits = text.rstrip("KMG").rstrip()
+    unit = _UNITS.get(text[len(digits) :].strip())
+    if isinstance(value, bool) or unit is None or not (digits.isascii() and digits.isdigit()):
+        raise ValueError("expected bytes as an integer >= 0, or with a unit: 512M, 2G")
+    return int(digits) * unit
+
+
 def _worker_class(value: object) -> object:
     found = validate_class(value)
     if found in REMOVED_WORKERS:
@@ -35,13 +48,14 @@ SETTINGS = (
         "-k --worker-class",
         "sync",
         """
-        The kind of worker: `sync` (one request at a time per process) or `gthread` (a pool of threads per
-        process). Also an import path or a class of your own, and `egg:DISTRIBUTION#NAME` or the bare name
-        of an entry point in the group `gunicorn.workers`. `sync` with more than one thread means `gthread`.
+        The kind of worker: `sync` (one request at a time per process), `gthread` (a pool of threads per
+        process) or `asgi` (an event loop per process, for ASGI applications). Also an import path or a
+        class of your own, and `egg:DISTRIBUTION#NAME` or the bare name of an entry point in the group
+        `gunicorn.workers`. `sync` with more than one thread means `gthread`.
         """,
         validator=_worker_class,
         choices=tuple(WORKER_ALIASES),
-        later=("asgi", "gevent", "gevent_pywsgi", "gevent_wsgi", "tornado"),
+        later=("gevent", "gevent_pywsgi", "gevent_wsgi", "tornado"),
     ),
     _here.number(
         "threads",
@@ -78,6 +92,41 @@ SETTINGS = (
         Adds a random number from 0 to this to each worker's `max_requests`, so that workers do not leave
         together.
         """,
+    ),
+    _here.span(
+        "max_worker_lifetime",
+        "--max-worker-lifetime",
+        0,
+        """
+        Replace a worker that has served for this many seconds; 0 never does. The replacement serves before
+        the old worker leaves, and workers leave one at a time.
+        """,
+        since="28.0",
+    ),
+    _here.span(
+        "max_worker_lifetime_jitter",
+        "--max-worker-lifetime-jitter",
+        0,
+        """
+        Adds a random number of seconds from 0 to this to each worker's `max_worker_lifetime`, so that
+        workers that started together are not due together.
+        """,
+        since="28.0",
+    ),
+    _here.row(
+        "max_worker_memory",
+        "--max-worker-memory",
+        0,
+        """
+        Replace a worker that uses more private memory than this, in bytes or with a unit (`512M`, `2G`); 0
+        never does. Private memory is what the machine gets back when the worker ends, so what workers share
+        through `preload_app` does not count. Every worker is looked at each five seconds, and the
+        replacement serves before the old worker leaves. A limit that a fresh worker is already over cannot
+        be kept: the log says so, and that worker stays.
+        """,
+        validator=_size,
+        meta="SIZE",
+        since="28.0",
     ),
     _here.number(
         "timeout",
@@ -117,6 +166,27 @@ SETTINGS = (
         since="28.0",
     ),
     _here.span(
+        "lifespan_timeout",
+        "--lifespan-timeout",
+        0,
+        """
+        Seconds that the lifespan startup of an ASGI application may take, counted from the moment at which
+        the application is loaded; 0 leaves it the rest of `boot_timeout`.
+        """,
+        since="28.0",
+    ),
+    _here.span(
+        "drain_delay",
+        "--drain-delay",
+        0,
+        """
+        Seconds that the server goes on serving as before after it was told to stop by TERM, for a load
+        balancer that needs a moment to notice that it should send no more. `graceful_timeout` begins
+        afterwards. A second TERM, INT and QUIT do not wait.
+        """,
+        since="28.0",
+    ),
+    _here.span(
         "header_timeout",
         "--header-timeout",
         15,
@@ -146,6 +216,18 @@ SETTINGS = (
         """,
         since="28.0",
     ),
+    _here.span(
+        "request_timeout",
+        "--request-timeout",
+        0,
+        """
+        Seconds that a request may take, from its head to the end of its answer; 0 is no limit. A later one
+        is answered with 504, or cut off when its answer has begun, and the other requests go on. The `sync`
+        and `gthread` workers cannot end the application's work on it: a thread that is still stuck
+        `graceful_timeout` later has its worker replaced.
+        """,
+        since="28.0",
+    ),
     _here.number(
         "reload_surge",
         "--reload-surge",
@@ -163,6 +245,17 @@ SETTINGS = (
         """
         How many workers fewer than `workers` may be ready during a reload. 0 keeps full strength
         throughout.
+        """,
+        since="28.0",
+    ),
+    _here.switch(
+        "upgrade_in_place",
+        "--upgrade-in-place",
+        False,
+        """
+        What USR2 does: instead of a second server beside this one, this process becomes the new version
+        of Gunicorn and of Python that is installed now. Its process id, sockets and workers stay, and the
+        workers are then replaced as in a reload, so that a service manager follows. Linux only.
         """,
         since="28.0",
     ),
@@ -187,7 +280,6 @@ SETTINGS = (
         The event loop that ASGI applications run on; `auto` is uvloop where it is installed, else asyncio.
         """,
         since="24.0",
-        effective=False,
     ),
     _here.choice(
         "asgi_lifespan",
@@ -199,7 +291,6 @@ SETTINGS = (
         when the application does not know them, `off` sends none.
         """,
         since="24.0",
-        effective=False,
     ),
     _here.number(
         "asgi_disconnect_grace_period",
@@ -210,7 +301,6 @@ SETTINGS = (
         cancels at once.
         """,
         since="25.0",
-        effective=False,
     ),
     _here.number(
         "websocket_max_message_size",
@@ -221,7 +311,6 @@ SETTINGS = (
         with code 1009.
         """,
         since="26.3",
-        effective=False,
     ),
     _here.choice(
         "websocket_compression",
@@ -230,11 +319,10 @@ SETTINGS = (
         "on",
         """
         Whether WebSocket messages are compressed (permessage-deflate) for clients that offer it. It costs
-        about 30 kB and some processor time for each connection.
+        about 50 kB and some processor time for each connection.
         """,
         also={True: "on", False: "off"},
         since="28.0",
-        effective=False,
     ),
     _here.span(
         "websocket_ping_interval",
@@ -245,7 +333,6 @@ SETTINGS = (
         clients that are gone; 0 sends none.
         """,
         since="28.0",
-        effective=False,
     ),
     _here.span(
         "websocket_ping_timeout",
@@ -256,6 +343,5 @@ SETTINGS = (
         with code 1011. 0 waits for ever.
         """,
         since="28.0",
-        effective=False,
     ),
 )

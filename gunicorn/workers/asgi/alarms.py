@@ -72,6 +72,11 @@ class Alarms:
         if due < self._rings_at:
             self._arm(due)
 
+    def head_arrived(self) -> None:
+        """A request begins: ``clear`` for both waits between requests, which every one of them needs."""
+        due = self._due
+        due[0] = due[1] = inf
+
     def clear(self, wait: Wait) -> None:
         self._due[wait] = inf
 

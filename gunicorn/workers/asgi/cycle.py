@@ -17,6 +17,7 @@ __all__ = ["Cycle"]
 
 Message = dict[str, Any]
 _DONE = Stage.DONE
+_BURST = 256 * 1024
 
 
 class Cycle:
@@ -28,7 +29,7 @@ class Cycle:
         responded: The response is over, and the connection has gone on.
     """
 
-    __slots__ = ("_connection", "_started", "entry", "exchange", "reason", "responded", "task")
+    __slots__ = ("_connection", "_started", "_yielded_at", "entry", "exchange", "reason", "responded", "task")
 
     go_away = None
 
@@ -40,6 +41,7 @@ class Cycle:
         self.reason = ""
         self.responded = False
         self._started = False
+        self._yielded_at = 0
 
     async def receive(self) -> Message:
         exchange = self.exchange
@@ -61,6 +63,10 @@ class Cycle:
             connection.response_over(self, leftover=True)
         elif connection.write_paused:
             await connection.drained()
+        elif exchange.body_sent - self._yielded_at > _BURST:
+            # A client that reads as fast as the application sends must not keep the loop from all others.
+            self._yielded_at = exchange.body_sent
+            await asyncio.sleep(0)
 
     async def run(self, app: Any, scope: dict[str, Any]) -> None:
         """Call the application and see to it that its response has an end. Raises nothing."""

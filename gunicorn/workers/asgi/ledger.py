@@ -90,17 +90,20 @@ class Ledger:
     def answered(self, entry: Entry, exchange: HttpExchange) -> None:
         """The response is over, one way or another; the application may still run."""
         entry.answered = True
-        slot = self.slot
-        if slot is not None:
-            slot.add(BYTES_SENT, exchange.body_sent)
-        if self.access is not None:
-            answer = _Answer(exchange.status, exchange.headers, exchange.body_sent)
-            self.access(answer, self._view(entry), _environ(entry), _since(entry.started))
+        if self._observed:
+            self._observe(entry, exchange)
         if exchange.dropped:
             self._warn_dropped(entry, exchange)
         elif exchange.short:
             self.log.error("%s: the body has %s bytes, fewer than its Content-Length", entry, exchange.body_sent)
         self._count()
+
+    def _observe(self, entry: Entry, exchange: HttpExchange) -> None:
+        if self.slot is not None:
+            self.slot.add(BYTES_SENT, exchange.body_sent)
+        if self.access is not None:
+            answer = _Answer(exchange.status, exchange.headers, exchange.body_sent)
+            self.access(answer, self._view(entry), _environ(entry), _since(entry.started))
 
     def end(self, entry: Entry, exchange: HttpExchange) -> None:
         """The application has returned."""
@@ -221,7 +224,7 @@ class _Answer:
 
     __slots__ = ("_headers", "sent", "status", "status_code")
 
-    def __init__(self, status: int, headers: Headers, sent: int) -> None:
+    def __init__(self, status: int, headers: Headers | tuple[()], sent: int) -> None:
         self.status_code = status
         self.status = f"{status} {reason_phrase(status).decode('latin-1')}"
         self._headers = headers

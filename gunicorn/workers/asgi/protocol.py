@@ -19,6 +19,7 @@ from gunicorn.http.connection import ServerConnection
 from gunicorn.http.events import NEED_DATA, ConnectionClosed, Request
 from gunicorn.workers.asgi.alarms import Alarms, Wait
 from gunicorn.workers.asgi.cycle import Cycle
+from gunicorn.workers.asgi.progress import unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ _LINGER_BYTES = 64 * 1024
 _LINGER_SECONDS = 2.0
 _LINGER_DRAINING = 0.3
 _DRAIN_IDLE = 2.0
+_DRAIN_NEXT = 0.5
 # Applications that go on after their response, per connection, while the next requests are served.
 _LEFTOVERS = 16
 
@@ -175,9 +177,7 @@ class Connection(asyncio.Protocol):
             alarms.set(Wait.HEAD, self.service.header_timeout)
 
     def _begin(self, request: Request) -> None:
-        alarms = self.alarms
-        alarms.clear(Wait.HEAD)
-        alarms.clear(Wait.IDLE)
+        self.alarms.head_arrived()
         service = self.service
         entry = service.ledger.begin(request, self.peer)
         if request.upgrade is not None and service.sockets.wants(request):
@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
         self._current = cycle
         service.start(cycle, self._scopes.http(request))
         if self._eof:
-            alarms.set(Wait.NOTICE, _HALF_CLOSED)
+            self.alarms.set(Wait.NOTICE, _HALF_CLOSED)
         if self.http.buffered > _READ_LIMIT:
             self.pause_reading()
 
@@ -203,9 +203,9 @@ class Connection(asyncio.Protocol):
         self._current = None
         self._leftovers += leftover
         self.service.ledger.answered(cycle.entry, cycle.exchange)
-        alarms = self.alarms
-        alarms.clear(Wait.NOTICE)
-        alarms.clear(Wait.GRACE)
+        if self._eof or self.lost:
+            self.alarms.clear(Wait.NOTICE)
+            self.alarms.clear(Wait.GRACE)
         if self._arrival is not None:
             self.wake()
         self._follow(cycle.exchange.after())
@@ -250,7 +250,8 @@ class Connection(asyncio.Protocol):
         elif self._eof:
             self.close()
         elif self.service.draining:
-            self.begin_drain()
+            # Its last answer may not have said that the connection closes.
+            self.alarms.set(Wait.IDLE, _DRAIN_NEXT)
 
     def leftover_over(self) -> None:
         """An application that went on after its response has returned."""
@@ -337,7 +338,7 @@ class Connection(asyncio.Protocol):
             self._file_wait.set_result(None)
 
     def _expect_progress(self) -> None:
-        self._unsent = self.transport.get_write_buffer_size()
+        self._unsent = unsent(self.transport)
         self.alarms.set(Wait.WRITE, self.service.write_timeout)
 
     # Deadlines
@@ -360,8 +361,7 @@ class Connection(asyncio.Protocol):
             self.wake()
 
     def _write_late(self) -> None:
-        left = self.transport.get_write_buffer_size()
-        if left < self._unsent:
+        if unsent(self.transport) < self._unsent:
             self._expect_progress()  # slow, but not dead
         else:
             self.transport.abort()

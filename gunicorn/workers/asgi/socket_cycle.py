@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.asgi.websocket import CLOSE_WAIT
+from gunicorn.asgi.websocket_frames import FRAGMENT
 from gunicorn.workers.asgi.alarms import Wait
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class SocketCycle:
                 if connection.write_paused:
                     await connection.drained()
                     self.session.progress(connection.service.loop.time())
+                elif len(piece) >= FRAGMENT:
+                    # Else a client that reads as fast as we write would keep its own pings, and all others, waiting.
+                    await asyncio.sleep(0)
             self._settle()
 
     async def run(self, app: Any, scope: dict[str, Any]) -> None:

@@ -1,8 +1,7 @@
-"""One connection on trio: bytes to requests, flow control both ways, deadlines, and the end.
+"""One connection on trio: bytes to requests, deadlines, and the end.
 
-The connection's task reads heads and runs applications. A second task, the reader, begins with the first
-application that waits for something: from then on it alone receives, so that a client that leaves is noticed.
-An application that goes on after its response keeps its task, and another one goes on with the connection.
+The connection's task reads heads and runs applications. An application that goes on after its response keeps
+its task, and another one goes on with the connection. ``Intake`` receives.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import trio
-from trio.lowlevel import ParkingLot
 
 from gunicorn.asgi.errors import ClientDisconnected
 from gunicorn.asgi.http import After
@@ -21,6 +19,7 @@ from gunicorn.errors import ProtocolError
 from gunicorn.http.connection import ServerConnection
 from gunicorn.http.events import NEED_DATA, Request
 from gunicorn.workers.asgi.trio_cycle import Cycle
+from gunicorn.workers.asgi.trio_intake import Intake
 
 if TYPE_CHECKING:
     from gunicorn.http.events import Peer
@@ -37,7 +36,9 @@ _READ_LIMIT = 64 * 1024
 _HALF_CLOSED = 0.1
 _LINGER_BYTES = 64 * 1024
 _LINGER_SECONDS = 2.0
+_LINGER_DRAINING = 0.3
 _DRAIN_IDLE = 2.0
+_DRAIN_NEXT = 0.5
 # Applications that go on after their response, per connection, while the next requests are served.
 _LEFTOVERS = 16
 
@@ -57,15 +58,14 @@ class Connection:
 
     Attributes:
         http: The protocol.
-        reading: Whether the reader receives; nobody else may wait for the socket then.
-        ended: Whether the client has ended its side.
+        intake: What receives, and where changes are waited for.
         due: When what the connection's task waits for must have come; ``inf`` while an application runs.
         alarm: When ``Deadlines`` will look at it.
     """
 
     __slots__ = (
-        "_arrival", "_budget", "_closed", "_current", "_leftovers", "_phase", "_room", "_scope", "_socket",
-        "alarm", "due", "ended", "http", "link", "nursery", "peer", "reading", "scopes", "service",
+        "_budget", "_closed", "_current", "_leftovers", "_phase", "_scope", "_socket", "alarm", "due", "http", "intake",
+        "link", "nursery", "peer", "scopes", "service",
     )  # fmt: skip
 
     nursery: trio.Nursery
@@ -75,8 +75,7 @@ class Connection:
         self.link = link
         self.peer = peer
         self.http = ServerConnection(service.policy, peer, secure=service.tls is not None)
-        self.reading = False
-        self.ended = False
+        self.intake = Intake(link, self)
         self.scopes = ScopeBase(
             peer,
             server,
@@ -84,8 +83,6 @@ class Connection:
             state=service.state,
             tls=service.tls_extension(link.sock),  # type: ignore[arg-type]  # an SSLSocket is like an SSLObject
         )
-        self._arrival = ParkingLot()
-        self._room = ParkingLot()
         self._phase = _Phase.HEAD
         self.due = inf
         self.alarm: Alarm | None = None
@@ -122,7 +119,7 @@ class Connection:
                 after = After.CLOSE
         if self._scope is not scope:
             self._leftovers -= 1
-            self.wake()
+            self.intake.wake()
             return  # another task has taken over
         if scope.cancelled_caught:
             after = self._expired()
@@ -152,7 +149,7 @@ class Connection:
             elif event is NEED_DATA:
                 if self._phase is _Phase.IDLE and http.waiting_for_head:
                     self._expect(_Phase.HEAD, self.service.header_timeout)
-                await self._arrive()
+                await self.intake.arrive()
             else:
                 return After.CLOSE
         return after
@@ -197,17 +194,16 @@ class Connection:
         after = cycle.exchange.after()
         while after is After.SKIP_BODY:
             self._expect(_Phase.BODY, self.service.body_timeout)
-            await self._arrive()
+            await self.intake.arrive()
             after = cycle.exchange.after()
         if self.link.broken:
             return After.CLOSE
         while self._leftovers >= _LEFTOVERS:
-            await self._arrival.park()
+            await self.intake.change()
         if after is After.NEXT:
             self.http.start_next_cycle()
-            self._expect(_Phase.IDLE, self.service.keepalive)
-            if self.service.draining:
-                self.begin_drain()
+            # An answer that had begun before the drain did not say that the connection closes.
+            self._expect(_Phase.IDLE, _DRAIN_NEXT if self.service.draining else self.service.keepalive)
         return after
 
     def _expect(self, phase: _Phase, seconds: float) -> None:
@@ -235,28 +231,15 @@ class Connection:
             return After.LINGER
         return After.CLOSE
 
-    # Receiving
+    # For the intake
 
-    async def _arrive(self) -> None:
-        """Wait until something has arrived."""
-        if self.reading:
-            self.input_taken()
-            await self._arrival.park()
-            return
-        await self.link.readable()
-        self.take_what_is_here()
+    @property
+    def full(self) -> bool:
+        if self._phase is _Phase.LINGER:
+            return False
+        return self.http.buffered > _READ_LIMIT if self._socket is None else self._socket.session.paused
 
-    def take_what_is_here(self) -> bool:
-        """Receive without waiting; whether there was something, or its end."""
-        data = self.link.receive()
-        if data is None:
-            return self.ended
-        self._feed(data)
-        return True
-
-    def _feed(self, data: bytes) -> None:
-        if not data:
-            self.ended = True
+    def feed(self, data: bytes) -> None:
         if self._phase is _Phase.LINGER:
             self._budget -= len(data)
         elif self._socket is not None:
@@ -264,59 +247,27 @@ class Connection:
         else:
             self.http.receive_data(data)
 
+    async def fed(self) -> None:
+        if self._socket is not None:
+            await self._socket.flush()
+
     def watch(self, cycle: Cycle) -> None:
         """The application of ``cycle`` has begun to wait: see whether its client stays."""
-        if self.ended:
+        if self.intake.ended:
             self.nursery.start_soon(self._farewell, cycle)
         else:
             self.start_reader()
 
     def start_reader(self) -> None:
         """Receive in a task of its own from now on."""
-        if not self.reading:
-            self.reading = True
+        if not self.intake.reading:
+            self.intake.reading = True
             self.nursery.start_soon(self._read)
 
     async def _read(self) -> None:
-        """The reader."""
-        try:
-            while not self._closed:
-                if self._full:
-                    await self._room.park()
-                else:
-                    await self.link.readable()
-                    data = self.link.receive()
-                    if data is not None:
-                        self._feed(data)
-                        self.wake()
-                        if self._socket is not None:
-                            await self._socket.flush()
-                    if data == b"":
-                        break
-        except trio.ClosedResourceError:
-            return  # by us
+        await self.intake.read()
         if isinstance(self._current, Cycle):
             await self._farewell(self._current)
-
-    @property
-    def _full(self) -> bool:
-        if self._phase is _Phase.LINGER:
-            return False
-        return self.http.buffered > _READ_LIMIT if self._socket is None else self._socket.session.paused
-
-    async def wait_for_input(self) -> None:
-        """Return when something has changed: bytes, their end, or the end of the response."""
-        await self._arrival.park()
-
-    def wake(self) -> None:
-        """Have everybody look again who waits for a change."""
-        if self._arrival:
-            self._arrival.unpark_all()
-
-    def input_taken(self) -> None:
-        """There may be room for more."""
-        if self._room and not self._full:
-            self._room.unpark_all()
 
     # The end of a request
 
@@ -342,7 +293,7 @@ class Connection:
         if cycle.farewell is not None:
             cycle.farewell.cancel()
         self.service.ledger.answered(cycle.entry, cycle.exchange)
-        self.wake()
+        self.intake.wake()
 
     def detach(self, cycle: Cycle) -> None:
         """The application of ``cycle`` goes on after its response: another task serves the connection."""
@@ -357,9 +308,15 @@ class Connection:
         """The worker takes no new work: what is under way ends with ``Connection: close``."""
         self.http.announce_close()
         waits = self._phase is _Phase.IDLE or (self._phase is _Phase.HEAD and not self.http.buffered)
-        if waits and self.due > trio.current_time() + _DRAIN_IDLE:
+        if waits:
             # A client that is about to send has a moment; one that is merely connected must not hold us up.
-            self._expect(self._phase, _DRAIN_IDLE)
+            self._limit(_DRAIN_IDLE)
+        elif self._phase is _Phase.LINGER:
+            self._limit(_LINGER_DRAINING)
+
+    def _limit(self, seconds: float) -> None:
+        if self.due > trio.current_time() + seconds:
+            self._expect(self._phase, seconds)
 
     def end_idle(self) -> None:
         """The drain is over: nothing that has not reached an application will."""
@@ -373,17 +330,15 @@ class Connection:
         """
         self.link.half_close()
         with trio.CancelScope() as self._scope:
-            self._expect(_Phase.LINGER, _LINGER_SECONDS)
-            if self._room:
-                self._room.unpark_all()
-            while not self.ended and self._budget > 0:
-                await self._arrive()
+            self._expect(_Phase.LINGER, _LINGER_DRAINING if self.service.draining else _LINGER_SECONDS)
+            while not self.intake.ended and self._budget > 0:
+                await self.intake.arrive()
 
     def _close(self) -> None:
         if not self._closed:
             self._closed = True
             self.service.deadlines.forget(self)
             self.link.close()
-            self._room.unpark_all()
-            self.wake()
+            self.intake.taken()
+            self.intake.wake()
             self.service.connection_over(self)

@@ -12,7 +12,7 @@ import trio
 from gunicorn.asgi.errors import ClientDisconnected
 from gunicorn.asgi.http import HttpExchange, Stage
 from gunicorn.errors import ProtocolError
-from gunicorn.workers.asgi.trio_errors import cancelled_part, own_part
+from gunicorn.workers.asgi.trio_errors import divide
 from gunicorn.workers.asgi.trio_steps import stepwise
 
 if TYPE_CHECKING:
@@ -80,29 +80,29 @@ class Cycle:
             await trio.lowlevel.checkpoint()
         else:
             await self._take_turn()
-        self._connection.input_taken()
+        self._connection.intake.taken()
         return message
 
     async def _next_message(self) -> Message:
         exchange, connection = self.exchange, self._connection
         while (message := exchange.next_message()) is None:
             if not exchange.body_wanted:
-                await connection.wait_for_input()
+                await connection.intake.change()
                 continue
             data = exchange.begin_body()
             if data:
                 await connection.link.write(data)
-            if not connection.take_what_is_here():
+            if not connection.intake.take_what_is_here():
                 await self._wait_for_body()
         return message
 
     async def _wait_for_body(self) -> None:
         connection = self._connection
         with trio.move_on_after(connection.service.body_timeout or inf) as wait:
-            await connection.wait_for_input()
+            await connection.intake.change()
         if wait.cancelled_caught and self.exchange.body_wanted:
             self.exchange.fail_body(ProtocolError(408, "body_timeout", "the body stopped arriving"))
-            connection.wake()
+            connection.intake.wake()
 
     async def send(self, message: Message) -> None:
         exchange = self.exchange
@@ -153,13 +153,13 @@ class Cycle:
             if ledger.pre_request is not None:
                 ledger.enter(self.entry)
             await stepwise(app(scope, self.receive, self.send), copy_context(), self._suspended)
-        except GeneratorExit:
-            raise  # the loop is gone, and so is everything that could be done here
-        except BaseException as raised:  # noqa: BLE001 - the boundary of the application's code
+        except BaseException as raised:
+            if not trio.lowlevel.in_trio_task():
+                raise  # the loop is gone, and so is everything that could be done here
             error = raised
-        self._ended(own_part(error) or error)
-        cancelled = cancelled_part(error)
-        del error  # its traceback refers to this frame
+        own, cancelled = divide(error) if error is not None else (None, None)
+        self._ended(error, own)
+        del error, own  # their tracebacks refer to this frame
         if cancelled is not None:
             raise cancelled
 
@@ -170,15 +170,21 @@ class Cycle:
         if self.over and not self.detached:
             self._connection.detach(self)
 
-    def _ended(self, error: BaseException | None) -> None:
+    def _ended(self, error: BaseException | None, own: BaseException | None) -> None:
+        """
+        Args:
+            error: What came out of the application.
+            own: The part of it that is not our cancellation.
+        """
         connection, exchange = self._connection, self.exchange
         ledger = connection.service.ledger
         if error is not None or exchange.stage is not _DONE:
-            data = ledger.conclude(self.entry, exchange, error, self.reason)
+            # An error in the cleanup after a cancellation is an error.
+            data = ledger.conclude(self.entry, exchange, own or error, "" if own is not None else self.reason)
             if data:
                 self._write_page(data)
-            if isinstance(error, (SystemExit, KeyboardInterrupt)):
-                connection.service.leave_with(error)
+            if isinstance(own, (SystemExit, KeyboardInterrupt)):
+                connection.service.leave_with(own)
         connection.response_over(self)
         ledger.end(self.entry, exchange)
 
@@ -192,12 +198,12 @@ class Cycle:
     def client_gone(self) -> None:
         """Nothing that is sent arrives any more."""
         self.exchange.disconnect()
-        self._connection.wake()
+        self._connection.intake.wake()
 
     def client_left(self) -> None:
         """The client has ended its side; it may still read."""
         self.exchange.notice_disconnect()
-        self._connection.wake()
+        self._connection.intake.wake()
 
     def cancel(self, reason: str) -> None:
         """End the application; what it shields may take its time."""

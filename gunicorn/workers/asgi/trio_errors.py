@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import inf
 
 import trio
 
@@ -10,20 +11,15 @@ if sys.version_info < (3, 11):
     # Where the interpreter has no groups, trio brings them.
     from exceptiongroup import BaseExceptionGroup
 
-__all__ = ["cancelled_part", "own_part"]
+__all__ = ["divide"]
 
 
-def own_part(error: BaseException | None) -> BaseException | None:
-    """What of ``error`` is the application's."""
+def divide(error: BaseException | None) -> tuple[BaseException | None, BaseException | None]:
+    """What of ``error`` is the application's own, and what must reach the cancel scope that it belongs to."""
+    if trio.current_effective_deadline() > -inf:
+        # Nobody cancels here: a Cancelled that the application has kept and raised again is its own mistake.
+        return error, None
     if isinstance(error, BaseExceptionGroup):
-        own: BaseException | None = error.split(trio.Cancelled)[1]
-        return own
-    return None if isinstance(error, trio.Cancelled) else error
-
-
-def cancelled_part(error: BaseException | None) -> BaseException | None:
-    """What of ``error`` must reach the cancel scope."""
-    if isinstance(error, BaseExceptionGroup):
-        cancelled: BaseException | None = error.split(trio.Cancelled)[0]
-        return cancelled
-    return error if isinstance(error, trio.Cancelled) else None
+        cancelled, own = error.split(trio.Cancelled)
+        return own, cancelled
+    return (None, error) if isinstance(error, trio.Cancelled) else (error, None)

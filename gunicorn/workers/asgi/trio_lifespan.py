@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from gunicorn.workers.asgi.trio_errors import cancelled_part, own_part
+from gunicorn.workers.asgi.trio_errors import divide
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,14 +50,14 @@ class LifespanTask:
         error: BaseException | None = None
         try:
             await self._app(lifespan.scope(), self._receive, self._send)
-        except GeneratorExit:
-            raise
-        except BaseException as raised:  # noqa: BLE001 - the boundary of the application's code
+        except BaseException as raised:
+            if not trio.lowlevel.in_trio_task():
+                raise  # the loop is gone
             error = raised
-        cancelled, own = cancelled_part(error), own_part(error)
+        own, cancelled = divide(error)
         if cancelled is None or own is not None:
             self._end(own)
-        del error
+        del error, own  # their tracebacks refer to this frame
         if cancelled is not None:
             raise cancelled
 

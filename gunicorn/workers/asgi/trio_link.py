@@ -6,8 +6,11 @@ for only when it has nothing, costs half as much for each request; and ``ssl.SSL
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
+import struct
+import termios
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,11 @@ __all__ = ["Link", "TlsLink"]
 _CHUNK = 64 * 1024
 _FILE_CHUNK = 256 * 1024
 _SENDFILE = 1 << 20
+
+# Linux, tcp(7), SIOCOUTQ. A socket whose queue holds megabytes becomes writable in large steps: without this
+# a slow client would look like a dead one.
+_OUTQ = getattr(termios, "TIOCOUTQ", None)
+_INT = struct.Struct("i")
 
 
 class Link:
@@ -122,16 +130,26 @@ class Link:
             raise
 
     async def _wait_writable(self) -> None:
-        with trio.move_on_after(self._write_timeout) as wait:
-            await self._writable()
-        if wait.cancelled_caught:
-            self.broken = True
-            raise ClientDisconnected(f"the client took nothing for {self._write_timeout} s")
+        queued = self._queued()
+        while True:
+            with trio.move_on_after(self._write_timeout):
+                await wait_writable(self.fd)
+                break
+            before, queued = queued, self._queued()
+            if queued >= before:
+                self.broken = True
+                raise ClientDisconnected(f"the client took nothing for {self._write_timeout} s")
         if self.on_progress is not None:
             self.on_progress()
 
-    async def _writable(self) -> None:
-        await wait_writable(self.fd)
+    def _queued(self) -> float:
+        """Bytes that the client has not confirmed yet; ``inf`` where that cannot be known."""
+        if _OUTQ is None:
+            return inf
+        try:
+            return float(_INT.unpack(fcntl.ioctl(self.fd, _OUTQ, bytes(_INT.size)))[0])
+        except OSError:
+            return inf
 
     async def write_file(self, fd: int, count: int) -> None:
         """Send the first ``count`` bytes of the file ``fd``.

@@ -227,7 +227,7 @@ class Service:
         connection = None
         try:
             link = await self._new_link(sock)
-            connection = Connection(self, link, peer_of(address), sock.getsockname())
+            connection = Connection(self, link, peer_of(address), link.sock.getsockname())
             self.connections.add(connection)
             await connection.serve()
         except (OSError, ValueError) as error:

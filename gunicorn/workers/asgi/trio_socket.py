@@ -10,7 +10,7 @@ import trio
 
 from gunicorn.asgi.errors import ClientDisconnected
 from gunicorn.asgi.websocket import CLOSE_WAIT, WebSocketClosed
-from gunicorn.workers.asgi.trio_errors import cancelled_part, own_part
+from gunicorn.workers.asgi.trio_errors import divide
 from gunicorn.workers.asgi.trio_steps import stepwise
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ class SocketCycle:
         message = session.next_message()
         if message is None:
             while (message := session.next_message()) is None:
-                await connection.wait_for_input()
+                await connection.intake.change()
         elif message["type"] == "websocket.disconnect":
             await trio.lowlevel.checkpoint()
         else:
             await self._take_turn()
-        connection.input_taken()
+        connection.intake.taken()
         return message
 
     async def send(self, message: Message) -> None:
@@ -112,27 +112,33 @@ class SocketCycle:
         error: BaseException | None = None
         try:
             await stepwise(app(scope, self.receive, self.send), copy_context(), _nothing)
-        except GeneratorExit:
-            raise  # the loop is gone, and so is everything that could be done here
-        except BaseException as raised:  # noqa: BLE001 - the boundary of the application's code
+        except BaseException as raised:
+            if not trio.lowlevel.in_trio_task():
+                raise  # the loop is gone, and so is everything that could be done here
             error = raised
-        cancelled = cancelled_part(error)
-        self._finish(own_part(error) or error)
-        del error  # its traceback refers to this frame
+        own, cancelled = divide(error)
+        self._finish(error, own)
+        del error, own  # their tracebacks refer to this frame
         self._helpers.cancel()
         if cancelled is not None:
             raise cancelled
         await self._await_end()
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _finish(self, error: BaseException | None, own: BaseException | None) -> None:
+        """
+        Args:
+            error: What came out of the application.
+            own: The part of it that is not our cancellation.
+        """
         self._returned = True
         session, service = self.session, self._connection.service
         gone = session.must_close or session.closing
         self._write_now(session.finish(failed=error is not None))
         status = 101 if session.accepted else session.denied
-        service.ledger.socket_over(self.entry, status, error, self.reason, gone=gone)
-        if isinstance(error, (SystemExit, KeyboardInterrupt)):
-            service.leave_with(error)
+        reason = "" if own is not None else self.reason
+        service.ledger.socket_over(self.entry, status, own or error, reason, gone=gone)
+        if isinstance(own, (SystemExit, KeyboardInterrupt)):
+            service.leave_with(own)
 
     def _write_now(self, data: bytes) -> None:
         # Without waiting: this task may be a cancelled one, and where no close frame fits in, nobody reads.
@@ -147,7 +153,7 @@ class SocketCycle:
         session, connection = self.session, self._connection
         with trio.move_on_after(CLOSE_WAIT):
             while not session.must_close:
-                await connection.wait_for_input()
+                await connection.intake.change()
         if not session.must_close:
             self._client_gone()
 
@@ -178,7 +184,7 @@ class SocketCycle:
 
     def _client_gone(self) -> None:
         self.session.receive_data(b"")
-        self._connection.wake()
+        self._connection.intake.wake()
         self._settle()
 
     def _progress(self) -> None:
@@ -203,7 +209,7 @@ class SocketCycle:
             while True:
                 await self._write_urgent(session.tick(trio.current_time()))
                 if session.must_close:
-                    self._connection.wake()
+                    self._connection.intake.wake()
                 if session.deadline == inf:
                     return
                 await trio.sleep_until(session.deadline)
@@ -225,7 +231,7 @@ class SocketCycle:
     def go_away(self) -> None:
         """The worker leaves: 1012 (Service Restart), or 503 before the accept."""
         self._connection.nursery.start_soon(self._write_urgent, self.session.go_away())
-        self._connection.wake()
+        self._connection.intake.wake()
 
 
 def _nothing() -> None:

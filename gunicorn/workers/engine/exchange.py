@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.error_page import error_page
 from gunicorn.http.status import reason_phrase
 from gunicorn.process.slots import ERRORS
+from gunicorn.workers.engine.deadlines import RequestDeadlines
 from gunicorn.workers.engine.link import ClientGone
 from gunicorn.wsgi.environ import (
     ScriptNameMismatch,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gunicorn.http.policy import Policy
     from gunicorn.workers.base import Worker
     from gunicorn.workers.engine.body import Body
+    from gunicorn.workers.engine.deadlines import Running
     from gunicorn.workers.engine.link import Link
 
 __all__ = ["Exchanges"]
@@ -55,9 +57,14 @@ class Exchanges:
         self._begin = None if slot is None else slot.table.begin
         self._end = None if slot is None else slot.table.end
         self._served = None if slot is None else slot.served
+        # What nobody asked for costs nothing: without request_timeout there is no table.
+        timeout = cfg.request_timeout
+        self.deadlines = RequestDeadlines(timeout, cfg.graceful_timeout) if timeout else None
         self.pre_request = _hook(worker, "pre_request")
         self.post_request = _hook(worker, "post_request")
         self.access = log.access if getattr(log, "access_enabled", True) else None
+        self._elapsed = _stopwatch() if self.access else (lambda started: None)
+        self._last = worker.max_requests
         self._observed = bool(self.pre_request or self.post_request or self.access)
 
     def answer(self, link: Link, request: Request, body: Body | None) -> bool:
@@ -68,23 +75,27 @@ class Exchanges:
             if it could.
         """
         response = Response(link, request.method)
+        if self.deadlines is not None:
+            self.deadlines.begin(link, request, response)
         index = -1 if self._begin is None else self._begin(request.method, request.path)
         try:
             if self._observed:
                 return self._answer_observed(link, request, body, response)
             return self._answer(link, request, body, response)
         finally:
-            if self._end is not None:
-                self._end(index)
-            self._count(response.sent)
-
-    def _count(self, sent: int) -> None:
-        worker = self.worker
-        # The slot's counter is exact among threads, the attribute is for everybody who reads it.
-        worker.nr = number = worker.nr + 1 if self._served is None else self._served(sent)
-        if number == worker.max_requests:
-            self.log.info("Autorestarting worker after current request.")
-            worker.leave("max_requests")
+            if self.deadlines is not None:
+                self.deadlines.end(link)
+            worker = self.worker
+            if self._served is None:
+                number = worker.nr + 1
+            else:
+                self._end(index)  # type: ignore[misc]  # it is there when the other is
+                number = self._served(response.sent)
+            # The slot's counter is exact among threads, the attribute is for everybody who reads it.
+            worker.nr = number
+            if number == self._last:
+                self.log.info("Autorestarting worker after current request.")
+                worker.leave("max_requests")
 
     def _answer(
         self,
@@ -153,24 +164,39 @@ class Exchanges:
             self._send_page(link, request, response, status)
 
     def _send_page(self, link: Link, request: Request, response: Response, status: int) -> None:
-        reason = reason_phrase(status).decode("latin-1")
-        response.status, response.headers = f"{status} {reason}", []
+        page = error_page(status, date=self.date(), body=request.method != "HEAD")
+        response.status, response.headers = _status(status), ()
+        response.sent = _body_size(page)
         try:
-            link.write(error_page(status, date=self.date(), body=request.method != "HEAD"))
+            link.write(page)
         except ClientGone as error:
             self.log.debug("Client %s left: %s", _name(request.peer), error)
 
     def refuse(self, link: Link, error: ProtocolError) -> None:
         """Answer a request that broke the protocol: one line in the log, and an access line as always."""
         self._warn(link.peer, error)
+        page = error_page(error.status, date=self.date())
         if self.access is not None:
             environ = {"REMOTE_ADDR": link.peer.host or ""}
-            status = f"{error.status} {reason_phrase(error.status).decode('latin-1')}"
-            self.access(_Refusal(status), RefusedRequest(), environ, _duration(time.monotonic()))
+            refusal = _Refusal(_status(error.status), _body_size(page))
+            self.access(refusal, RefusedRequest(), environ, self._elapsed(time.monotonic()))
         try:
-            link.write(error_page(error.status, date=self.date()))
+            link.write(page)
         except ClientGone:
             return  # it did not wait for the answer
+
+    def time_out(self, running: Running) -> None:
+        """Answer 504 for a thread that is stuck in the application, or cut off the answer that it began."""
+        _, link, request, response, _ = running
+        self.log.error("Request %s took longer than request_timeout", _path(request))
+        # First the flag, then the look: the thread sets the one that is looked at before it reads the flag.
+        link.abandoned = status = _status(504)
+        if response.headers_sent:
+            link.abandon("", b"")
+        else:
+            link.abandon(status, error_page(504, date=self.date(), body=request.method != "HEAD"))
+        if self.slot is not None:
+            self.slot.add(ERRORS)
 
     def _warn(self, peer: Peer, error: ProtocolError) -> None:
         self.log.warning("Invalid request from %s: %s (answered %s)", _name(peer), error, error.status)
@@ -194,9 +220,11 @@ class Exchanges:
 
     def _end_record(self, record: _Record, link: Link, request: Request) -> None:
         response = record.response
+        if link.abandoned:
+            response.status, response.headers, response.sent = link.abandoned, (), 0
         view = record.request or _view(link, request, None, None)
         if self.access is not None:
-            self.access(response, view, record.environ, _duration(record.started))
+            self.access(response, view, record.environ, self._elapsed(record.started))
         if self.post_request is not None:
             try:
                 self.post_request(self.worker, view, record.environ, response)
@@ -220,11 +248,11 @@ class _Record:
 class _Refusal:
     """The answer to a refused request, for the access log."""
 
-    sent = 0
     headers: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, status: str) -> None:
+    def __init__(self, status: str, sent: int) -> None:
         self.status = status
+        self.sent = sent
 
 
 def _view(link: Link, request: Request, source: Input | None, body: Body | None) -> RequestView:
@@ -246,10 +274,19 @@ def _hook(worker: Worker, name: str) -> Callable[..., Any] | None:
     return function
 
 
-def _duration(started: float) -> Any:
-    from datetime import timedelta
+def _stopwatch() -> Callable[[float], Any]:
+    """Tells how long it is since a monotonic time, as custom loggers expect it."""
+    from datetime import timedelta  # only where something is logged: the import takes a millisecond
 
-    return timedelta(seconds=time.monotonic() - started)
+    return lambda started: timedelta(0, time.monotonic() - started)
+
+
+def _status(code: int) -> str:
+    return f"{code} {reason_phrase(code).decode('latin-1')}"
+
+
+def _body_size(page: bytes) -> int:
+    return len(page) - page.index(b"\r\n\r\n") - 4
 
 
 def _path(request: Request) -> str:

@@ -13,11 +13,11 @@ import select
 import socket
 from typing import TYPE_CHECKING, Any
 
+from gunicorn.http.events import Peer
 from gunicorn.workers.engine.poller import READ, WRITE
 
 if TYPE_CHECKING:
     from gunicorn.http.connection import ServerConnection
-    from gunicorn.http.events import Peer
     from gunicorn.process.listeners import Listener
 
 __all__ = ["ClientGone", "ClientSlow", "Link", "Phase", "TlsLink", "peer_of"]
@@ -26,6 +26,7 @@ _CHUNK = 64 * 1024
 # A head, or a head with a small body. Less than a body's chunk, because each read allocates its size first.
 _HEAD_CHUNK = 16 * 1024
 _SENDFILE_CHUNK = 1 << 30
+_TAKEN_OVER = "request_timeout has ended the exchange"
 _POLL = {READ: select.POLLIN, WRITE: select.POLLOUT}
 
 
@@ -61,6 +62,8 @@ class Link:
         phase: What it waits for while parked.
         want: READ or WRITE while parked.
         deadline: Monotonic seconds at which the wait is over; inf = never.
+        abandoned: Set when another thread has ended the exchange (``request_timeout``): the status that the
+            client got, "" when the answer had begun. Nothing is sent or received any more.
         armed: What the poller knows the descriptor for; 0 while it does not know it.
         budget: Bytes that are still thrown away in the phases BODY and LINGER.
         environ: What is the same in the environ of each request.
@@ -68,7 +71,7 @@ class Link:
     """
 
     __slots__ = (
-        "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ", "environ_fields", "fd",
+        "abandoned", "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ", "environ_fields", "fd",
         "http", "listener", "peer", "phase", "sock", "want", "write_timeout",
     )  # fmt: skip
 
@@ -94,6 +97,7 @@ class Link:
         self.phase = Phase.FRESH
         self.want = READ
         self.deadline = 0.0
+        self.abandoned: str | None = None
         self.armed = 0
         self.budget = 0
         self.environ: dict[str, Any] | None = None
@@ -118,7 +122,7 @@ class Link:
         Raises:
             ClientSlow: nothing came.
         """
-        data = self.receive(_CHUNK)
+        data = None if self.abandoned is not None else self.receive(_CHUNK)
         while data is None:
             self._wait(self.want, self.body_timeout)
             data = self.receive(_CHUNK)
@@ -131,14 +135,14 @@ class Link:
             ClientGone: it will never arrive.
             ClientSlow: the client took nothing for ``write_timeout``.
         """
+        if self.abandoned is not None:
+            raise ClientGone(_TAKEN_OVER)
         sent = self._send(data)
         if sent < len(data):
-            self._write_rest(memoryview(data)[sent:])
-
-    def _write_rest(self, rest: memoryview) -> None:
-        while rest:
-            self._wait(WRITE, self.write_timeout)
-            rest = rest[self._send(rest) :]
+            rest = memoryview(data)[sent:]
+            while rest:
+                self._wait(WRITE, self.write_timeout)
+                rest = rest[self._send(rest) :]
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
@@ -157,6 +161,8 @@ class Link:
         """
         end = offset + count
         while offset < end:
+            if self.abandoned is not None:
+                raise ClientGone(_TAKEN_OVER)
             try:
                 sent = os.sendfile(self.fd, fd, offset, min(end - offset, _SENDFILE_CHUNK))
             except BlockingIOError:
@@ -169,10 +175,29 @@ class Link:
             offset += sent
 
     def _wait(self, want: int, timeout: float) -> None:
+        if self.abandoned is not None:
+            raise ClientGone(_TAKEN_OVER)
         poll = select.poll()
         poll.register(self.fd, _POLL[want])
         if not poll.poll(timeout * 1000 if timeout else None):
             raise ClientSlow("took nothing" if want == WRITE else "sent nothing")
+
+    def abandon(self, status: str, page: bytes) -> None:
+        """End the exchange from another thread than the one that serves it.
+
+        The socket stays open until its own thread closes it: that one may be in a system call on the
+        descriptor, whose number would go to somebody else's connection.
+
+        Args:
+            status: What the client is told.
+            page: The whole answer; empty to cut off one that has begun.
+        """
+        self.abandoned = status
+        with contextlib.suppress(OSError, ValueError):
+            if page:
+                self.sock.send(page)
+            # Past TLS: its shutdown would have to share a state with the other thread.
+            socket.socket.shutdown(self.sock, socket.SHUT_WR if page else socket.SHUT_RDWR)
 
     def half_close(self) -> None:
         """Send our end of the stream: the client reads the answer to its end before a reset could cut it."""
@@ -250,8 +275,6 @@ class TlsLink(Link):
 
 def peer_of(address: Any) -> Peer:
     """The peer that ``accept`` gave: ``(host, port, …)``, or a path for a unix socket."""
-    from gunicorn.http.events import Peer
-
     if isinstance(address, tuple):
         return Peer(address[0], address[1])
     return Peer(is_unix=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gunicorn.http.policy import Policy
     from gunicorn.process.listeners import Listener
     from gunicorn.workers.base import Worker
+    from gunicorn.workers.engine.deadlines import Running
 
 __all__ = ["Engine"]
 
@@ -243,9 +244,6 @@ class Engine:
             if type(event) is Request:
                 if not self._serve(link, event):
                     return
-                if http.idle and not link.pending():
-                    self._park(link, _IDLE)
-                    return
             elif event is NEED_DATA:
                 if link.pending():
                     self._read(link)
@@ -273,12 +271,14 @@ class Engine:
             self.close(link)
             raise
         http = link.http
+        if link.abandoned is not None:
+            self.close(link)
+            return False
         if complete and not http.must_close:
-            if http.body_pending:
-                link.phase, link.deadline = Phase.BODY, 0.0
+            if body is not None and http.body_pending:
+                link.phase, link.deadline = _BODY, 0.0
                 return self._skip_body(link)
-            self._next_cycle(link)
-            return True
+            return self._next_cycle(link)
         if complete and not (request.keep_alive or http.body_pending or http.trailing_data):
             # The client has said that it sends nothing more: no reset can hit the answer.
             self.close(link)
@@ -294,19 +294,23 @@ class Engine:
             self.log.debug("Bad rest of a body from %s: %s", link.peer.host, error)
             self._linger(link)
             return False
-        if skipped:
-            self._next_cycle(link)
-        elif link.http.must_close:
+        if skipped and not link.http.must_close:
+            return self._next_cycle(link)
+        if link.http.must_close:
             self._linger(link)
         elif link.pending():
             self._read(link)
         else:
             self._park(link, Phase.BODY)
-        return skipped
+        return False
 
-    def _next_cycle(self, link: Link) -> None:
-        link.http.start_next_cycle()
+    def _next_cycle(self, link: Link) -> bool:
+        """Go on to the next request; whether some of it is here, else the connection is parked."""
         link.phase, link.deadline = _IDLE, 0.0
+        if link.http.start_next_cycle() or link.pending():
+            return True
+        self._park(link, _IDLE)
+        return False
 
     # Parking
 
@@ -363,11 +367,22 @@ class Engine:
 
     def close(self, link: Link) -> None:
         """Close a claimed connection."""
-        if self.links.pop(link.fd, None) is None:
-            return
         if link.armed and self.poller.stays_armed:
             self.poller.forget(link.fd)
+            link.armed = 0
+        # Out of the table first: the next connection may get the number of the descriptor.
+        known = self.links.get(link.fd) is link and self.links.pop(link.fd, None) is not None
         link.close()
+        if known:
+            self._one_less()
+
+    def abandon(self, running: Running) -> None:
+        """End a request for its thread, which closes the connection when it comes back. May be never."""
+        self.exchanges.time_out(running)
+        if self.links.pop(running.link.fd, None) is not None:
+            self._one_less()
+
+    def _one_less(self) -> None:
         if self.slot is not None:
             self.slot.add(CONNECTIONS, -1)
         if self.draining:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from gunicorn.errors import ConfigError
+from gunicorn.http.engines import engine_factory
 from gunicorn.http.policy import Policy
 from gunicorn.process.slots import SlotState
 from gunicorn.workers.base import Worker
@@ -28,9 +32,17 @@ class EngineWorker(Worker):
 
     engine: Engine | None = None
     orphaned = False
+    is_stuck = False
     tls: ssl.SSLContext | None = None
     multithread = False
     next_beat = 0.0
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """In the process that forks: import the parser there, so that all workers share its memory."""
+        # What cannot be imported fails the boot, which says so.
+        with contextlib.suppress(ConfigError):
+            engine_factory(cfg.http_parser)
 
     def init_process(self) -> None:
         if self.cfg.is_ssl:
@@ -52,6 +64,24 @@ class EngineWorker(Worker):
     def new_engine(self, wake: Callable[[], None]) -> Engine:
         self.engine = Engine(self, self.policy, multithread=self.multithread, tls=self.tls, wake=wake)
         return self.engine
+
+    def enforce_deadlines(self, engine: Engine, now: float) -> float:
+        """Apply ``request_timeout``; monotonic seconds of the next look. For one thread only."""
+        deadlines = engine.exchanges.deadlines
+        if deadlines is None:
+            return math.inf
+        for running in deadlines.take_overdue(now):
+            engine.abandon(running)
+            self.thread_lost(engine, running.thread)
+        if not self.is_stuck and deadlines.is_stuck(now):
+            # It holds memory, and maybe a lock, for ever: nothing less than the end of the process frees it.
+            self.is_stuck = True
+            self.log.error("A request does not end after request_timeout; asking for another worker")
+            self.leave("request_timeout")
+        return deadlines.next_look(now)
+
+    def thread_lost(self, engine: Engine, thread: int) -> None:
+        """The thread with this number does not come back in time; a class with several starts another."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)

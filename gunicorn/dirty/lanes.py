@@ -1,0 +1,337 @@
+"""The arbiter's side of the links to the workers.
+
+A link runs one call at a time. Its task waits for the socket with the call's deadline on it; when it is free
+it takes the next call from its worker's queue. Requests and answers pass undecoded: only their ids are
+exchanged, and a link whose answer has another id than was asked for is not trusted any further.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from gunicorn.dirty import protocol
+from gunicorn.dirty.errors import DirtyError, DirtyProtocolError, DirtyTimeoutError, DirtyWorkerError
+from gunicorn.dirty.frames import Frame, FrameDecoder, Kind, header, pack
+from gunicorn.dirty.pool import Lane
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from gunicorn.dirty.calls import Call
+
+__all__ = ["CANCEL_GRACE", "Crew", "Link", "Worker", "join"]
+
+#: Seconds that a worker has to let go of a cancelled call before it is killed and replaced.
+CANCEL_GRACE = 2.0
+#: Seconds for which a caller may leave its answer unread when calls have no deadline.
+PATIENCE = 300.0
+#: Below this many bytes a copy is cheaper than a second buffer in the system call.
+SMALL = 32 * 1024
+
+
+class Worker(Protocol):
+    """The process behind a crew."""
+
+    @property
+    def age(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
+    def interrupt(self) -> None:
+        """Have it look for cancelled calls."""
+
+    def kill(self) -> None:
+        """It does not let go of a call: end it."""
+
+
+def join(parts: Sequence[bytes | bytearray]) -> bytes | bytearray:
+    """All parts as one."""
+    return b"".join(parts)
+
+
+class Crew:
+    """All links of one worker, and the queue that they share.
+
+    Attributes:
+        lane: The worker as the router sees it.
+        is_leaving: It takes no more calls.
+    """
+
+    def __init__(
+        self, worker: Worker, socks: Sequence[socket.socket], queue_limit: int, freed: Callable[[], None]
+    ) -> None:
+        self.worker = worker
+        self.freed = freed
+        self.lane: Lane[Call] = Lane(worker.age, (), queue_limit)
+        self.idle: list[Link] = []
+        self.is_leaving = False
+        self.answered = 0
+        self.links = [Link(sock, self) for sock in socks]
+
+    def open(self, paths: Iterable[str]) -> None:
+        """The worker serves, with these classes."""
+        self.lane.apps.update(paths)
+        self.idle = [link for link in reversed(self.links) if link.is_open]
+
+    @property
+    def is_busy(self) -> bool:
+        return self.lane.backlog > 0
+
+    def take(self, call: Call) -> None:
+        """Run the call now if a thread is free, else when one is."""
+        if self.idle:
+            self.idle.pop().begin(call)
+        else:
+            call.lane = self.lane
+            self.lane.queue.append(call)
+
+    def next_call(self) -> Call | None:
+        """The call that has waited longest."""
+        if not self.lane.queue or self.is_leaving:
+            return None
+        call = self.lane.queue.popleft()
+        call.lane = None
+        return call
+
+    def leave(self) -> None:
+        """No more calls: links close as soon as they are free, which is how the worker knows."""
+        self.is_leaving = True
+        while self.idle:
+            self.idle.pop().close()
+
+    def close(self) -> None:
+        """The worker is gone."""
+        self.is_leaving = True
+        self.idle.clear()
+        for link in self.links:
+            link.close()
+
+
+class Link:
+    """One link to one thread of a worker."""
+
+    def __init__(self, sock: socket.socket, crew: Crew) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._crew = crew
+        self._decoder = FrameDecoder()
+        self._asked = 0
+        self._is_running = False
+        self._is_cancelling = False
+        self._is_flushing = False
+        self._unsent: memoryview | None = None
+        self._flush_wanted = trio.Event()
+        self._scope = trio.CancelScope()
+        self._deadline = math.inf
+        self._call: Call | None = None
+        self.is_open = True
+
+    # --- commands ---
+
+    def begin(self, call: Call) -> None:
+        """Send the call to the worker. The link is idle."""
+        self._asked += 1
+        self._call, call.link = call, self
+        self._is_running, self._is_cancelling = True, False
+        self._crew.lane.running += 1
+        self._set_deadline(call.deadline)
+        payload = call.frame.payload
+        self._write(header(call.frame.kind, self._asked, len(payload)), payload)
+        call.frame = Frame(call.frame.kind, 0, b"")  # the payload may be large, and is not needed twice
+
+    def cancel(self) -> None:
+        """Nobody wants the answer any more: have the worker let go of the call, or end the worker."""
+        self._call = None
+        if self._is_cancelling:
+            return
+        self._is_cancelling = True
+        self._set_deadline(trio.current_time() + CANCEL_GRACE)
+        if not self._is_flushing:
+            self._send_cancel()
+
+    def forget(self) -> None:
+        """Nobody wants the answer any more, but the call may run to its end."""
+        self._call = None
+
+    def close(self) -> None:
+        """Close the socket: the worker's thread finds the end of its link."""
+        if self.is_open:
+            self.is_open = False
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    async def converse(self, answer: Callable[[Frame], bytes]) -> None:
+        """Before the link serves: hear one frame, answer it."""
+        while (frame := self._decoder.next_frame()) is None:
+            if not await self._read():
+                return
+        self._write(answer(frame), b"")
+
+    # --- the task ---
+
+    async def run(self) -> None:
+        """Carry calls until the worker closes the link, or this side does."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._flush)
+                await self._carry()
+                nursery.cancel_scope.cancel()
+        except (trio.ClosedResourceError, OSError, DirtyProtocolError):
+            # Closed on this side, or broken; either way it has ended, and a call at work is answered below.
+            pass
+        finally:
+            self.close()
+            await self._fail_call()
+
+    async def _carry(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._deadline) as self._scope:
+                await self._pump()
+                return
+            await self._overdue()
+
+    async def _pump(self) -> None:
+        """Pass on what arrives, until the end of the link."""
+        while True:
+            if not await self._read():
+                return
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        call, out, final = self._call, [], None
+        while (frame := self._decoder.next_frame()) is not None:
+            if frame.request_id != self._asked or not self._is_running:
+                raise DirtyProtocolError(f"an answer to call {frame.request_id} instead of {self._asked}")
+            if call is not None:
+                out += [header(frame.kind, call.request_id, len(frame.payload)), frame.payload]
+            if frame.kind != Kind.CHUNK:
+                final = frame
+        if call is not None and out:
+            await self._answer(call, out, is_last=final is not None)
+        if final is not None:
+            self._become_free()
+
+    async def _answer(self, call: Call, parts: list[bytes | bytearray], *, is_last: bool) -> None:
+        pending = call.caller.write(parts)
+        if pending is not None:
+            await self._patiently(call, pending)
+        if is_last:
+            self._crew.answered += 1
+            call.finish()
+        elif not call.is_done:
+            call.is_streaming = True
+            if call.budget != math.inf:
+                self._set_deadline(trio.current_time() + call.budget)
+
+    async def _patiently(self, call: Call, pending: Awaitable[None]) -> None:
+        """The caller does not read as fast as the worker writes: the worker waits, its deadline too."""
+        self._set_deadline(math.inf)
+        with trio.move_on_after(min(call.budget, PATIENCE)) as waiting:
+            await pending
+        if waiting.cancelled_caught:
+            call.caller.drop()
+
+    def _become_free(self) -> None:
+        self._is_running = self._is_cancelling = False
+        self._call = None
+        self._crew.lane.running -= 1
+        if self._deadline != math.inf:
+            self._set_deadline(math.inf)
+        call = self._crew.next_call()
+        if call is not None:
+            self.begin(call)
+        else:
+            if self._crew.is_leaving:
+                self.close()
+            else:
+                self._crew.idle.append(self)
+            self._crew.freed()
+
+    async def _overdue(self) -> None:
+        """The deadline has passed: of the call, or of the grace after it."""
+        call = self._call
+        if self._is_cancelling:
+            self._set_deadline(math.inf)
+            self._crew.worker.kill()
+        elif call is not None:
+            self.cancel()
+            error = DirtyTimeoutError(f"{call.app_path} did not answer in time", timeout=call.budget)
+            await self._answer(call, [protocol.error(call.request_id, error)], is_last=True)
+            self._set_deadline(trio.current_time() + CANCEL_GRACE)
+
+    async def _fail_call(self) -> None:
+        """The worker is gone. Its caller must know, also when this server is being stopped."""
+        if not self._is_running:
+            return
+        self._is_running = False
+        self._crew.lane.running -= 1
+        self._crew.freed()
+        call = self._call
+        if call is None or call.is_done:
+            return
+        error: DirtyError = DirtyWorkerError(
+            f"The worker (pid {self._crew.worker.pid}) ended while it ran a call to {call.app_path}",
+            worker_id=self._crew.worker.pid,
+        )
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 1.0):
+            await self._answer(call, [protocol.error(call.request_id, error)], is_last=True)
+
+    # --- bytes ---
+
+    async def _read(self) -> bool:
+        await trio.lowlevel.wait_readable(self._sock)
+        try:
+            count = self._sock.recv_into(self._decoder.space())
+        except BlockingIOError:
+            return True
+        self._decoder.wrote(count)
+        return count > 0
+
+    def _write(self, head: bytes, payload: bytes | bytearray) -> None:
+        """Write as much as goes at once; the rest is the flusher's."""
+        try:
+            if len(payload) <= SMALL:
+                data: bytes | bytearray = head + payload if payload else head
+                sent = self._sock.send(data)
+                if sent == len(data):
+                    return
+                rest = memoryview(data)[sent:]
+            else:
+                sent = self._sock.sendmsg([head, payload])
+                if sent < len(head):
+                    rest = memoryview(head + payload)[sent:]
+                else:
+                    rest = memoryview(payload)[sent - len(head) :]
+        except BlockingIOError:
+            rest = memoryview(head + payload)
+        except OSError:
+            # The worker has just gone: the task of this link finds the end, and fails the call.
+            return
+        if rest:
+            self._unsent, self._is_flushing = rest, True
+            self._flush_wanted.set()
+
+    async def _flush(self) -> None:
+        while True:
+            await self._flush_wanted.wait()
+            self._flush_wanted = trio.Event()
+            while self._unsent:
+                await trio.lowlevel.wait_writable(self._sock)
+                try:
+                    self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                except BlockingIOError:
+                    continue
+            self._unsent, self._is_flushing = None, False
+            if self._is_cancelling:
+                self._send_cancel()
+
+    def _send_cancel(self) -> None:
+        self._write(pack(Kind.CANCEL, self._asked), b"")
+        self._crew.worker.interrupt()
+
+    def _set_deadline(self, deadline: float) -> None:
+        if deadline != self._deadline:
+            self._deadline = self._scope.deadline = deadline

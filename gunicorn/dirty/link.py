@@ -1,0 +1,256 @@
+"""The worker's side of a link: one thread, one socket to the arbiter, one call at a time.
+
+A worker has a link for each of its threads. So there is nothing to hand from a thread that reads to one that
+works, no answer can take another one's place, and a thread that is stuck holds up nobody else's bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import traceback
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.dirty import protocol, tlv
+from gunicorn.dirty.cancelling import Interrupt, TaskCancelled
+from gunicorn.dirty.errors import (
+    DirtyAppError,
+    DirtyAppNotFoundError,
+    DirtyCancelledError,
+    DirtyError,
+    DirtyProtocolError,
+)
+from gunicorn.dirty.frames import Frame, FrameDecoder, Kind, pack
+from gunicorn.process.slots import ERRORS, REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gunicorn.dirty.apps import Apps
+    from gunicorn.process.slots import Slot
+
+__all__ = ["WorkerLink"]
+
+_MAX_TRACEBACK = 64 * 1024  # characters
+
+
+class WorkerLink:
+    """One link. ``serve`` runs in the thread that the link belongs to.
+
+    Args:
+        sock: A connected blocking stream socket.
+        is_leaving: Whether the process should take no further call.
+    """
+
+    def __init__(
+        self, sock: socket.socket, apps: Apps, slot: Slot | None, is_leaving: Callable[[], bool]
+    ) -> None:
+        self._sock = sock
+        self._apps = apps
+        self._slot = slot
+        self._is_leaving = is_leaving
+        self._decoder = FrameDecoder()
+        self._reading = threading.Lock()
+        self._interrupt: Interrupt | None = None
+        self._loop: Any = None
+        self._look_again = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a call."""
+        return self._interrupt is None or self._interrupt.request_id == 0
+
+    def claim(self, limits: dict[str, int | None], threads: int) -> list[str]:
+        """Tell the arbiter what could be loaded here; what it says should be."""
+        apps = [[path, limit] for path, limit in limits.items()]
+        self._send(pack(Kind.CLAIM, 0, tlv.encode({"apps": apps, "threads": threads})))
+        frame = self._receive()
+        if frame is None or frame.kind != Kind.ASSIGN:
+            raise SystemExit(0)
+        paths: list[str] = protocol.decode_dict(frame.payload)["apps"]
+        return paths
+
+    def serve(self) -> None:
+        """Take calls until the arbiter closes the link, or this process leaves."""
+        self._interrupt = interrupt = Interrupt()
+        try:
+            while not self._is_leaving() and (frame := self._receive()) is not None:
+                if frame.kind in (Kind.REQUEST, Kind.LOAD):
+                    interrupt.begin(frame.request_id)
+                    if self._look_again:
+                        # The signal came between the arrival of the call and this moment.
+                        self.cancel()
+                    self._work(frame, interrupt)
+                    interrupt.begin(0)
+        except (ConnectionError, DirtyProtocolError):
+            # The arbiter has gone in the middle of something; nobody is left to tell.
+            return
+        finally:
+            self._close_loop()
+
+    def cancel(self) -> None:
+        """Look for a cancellation that has arrived. Called in the main thread, by a signal handler.
+
+        Raises:
+            TaskCancelled: the call of the main thread is cancelled.
+        """
+        # While the thread itself reads it has no call yet; it looks again before it begins one.
+        self._look_again = True
+        if self._interrupt is None or not self._reading.acquire(blocking=False):
+            return
+        self._look_again = False
+        try:
+            cancelled = [frame.request_id for frame in self._arrived() if frame.kind == Kind.CANCEL]
+        finally:
+            self._reading.release()
+        for request_id in cancelled:
+            self._interrupt.cancel(request_id)
+
+    def stop_reading(self) -> None:
+        """Wake the thread up if it waits for a call: it finds the end of its link."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+    # Calls
+
+    def _work(self, frame: Frame, interrupt: Interrupt) -> None:
+        try:
+            if frame.kind == Kind.LOAD:
+                self._apps.load(protocol.decode_dict(frame.payload)["app_path"])
+                answer = protocol.response(frame.request_id, True)
+            else:
+                answer = self._call(frame, interrupt)
+        except TaskCancelled:
+            answer = protocol.error(frame.request_id, DirtyCancelledError("The call was cancelled"))
+        except DirtyError as error:
+            answer = protocol.error(frame.request_id, error)
+        except Exception as error:  # noqa: BLE001 - init() of a class that is loaded late
+            answer = protocol.error(frame.request_id, _describe(error, "", ""))
+        finally:
+            interrupt.disarm()
+        self._send(answer)
+
+    def _call(self, frame: Frame, interrupt: Interrupt) -> bytes:
+        call = protocol.decode_call(frame.payload)
+        app = self._apps[call.app_path]
+        entry = self._note(call)
+        try:
+            interrupt.arm()
+            result = app(call.action, *call.args, **call.kwargs)
+            if type(result) is GeneratorType:
+                return self._stream(frame.request_id, result, interrupt)
+            if hasattr(result, "__anext__"):
+                return self._stream(frame.request_id, self._steps(result, interrupt), interrupt)
+            if hasattr(result, "__await__"):
+                result = self._run(result, interrupt)
+            interrupt.disarm()
+            return protocol.response(frame.request_id, result)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            # Whatever an action raises is its caller's to know; the process and its state go on.
+            interrupt.disarm()
+            if self._slot is not None:
+                self._slot.add(ERRORS)
+            raise _describe(error, call.app_path, call.action) from error
+        finally:
+            if self._slot is not None:
+                self._slot.table.end(entry)
+
+    def _note(self, call: protocol.Call) -> int:
+        """Put the call into shared memory, where the arbiter finds it should this process die of it."""
+        if self._slot is None:
+            return -1
+        self._slot.add(REQUESTS)
+        return self._slot.table.begin(call.action[:16], call.app_path.encode("utf-8", "replace")[:160])
+
+    # Streams
+
+    def _stream(self, request_id: int, items: Iterator[Any], interrupt: Interrupt) -> bytes:
+        try:
+            for item in items:
+                interrupt.disarm()
+                self._send(protocol.chunk(request_id, item))
+                interrupt.arm()
+        finally:
+            interrupt.disarm()
+            items.close()  # type: ignore[attr-defined]  # generators, ours included, all have it
+        return pack(Kind.END, request_id)
+
+    def _steps(self, items: Any, interrupt: Interrupt) -> Iterator[Any]:
+        """An asynchronous generator, one step at a time on this thread's loop."""
+        try:
+            while True:
+                try:
+                    yield self._run(items.__anext__(), interrupt)
+                except StopAsyncIteration:
+                    return
+        finally:
+            interrupt.begin(0)  # what a cancelled generator does in its ``finally`` is not cancelled again
+            self._run(items.aclose(), interrupt)
+
+    def _run(self, awaitable: Any, interrupt: Interrupt) -> Any:
+        import asyncio  # only in a process whose classes have coroutines
+
+        if self._loop is None:
+            # One loop for the life of the thread: clients and sessions that an action keeps belong to it.
+            self._loop = asyncio.new_event_loop()
+        task = self._loop.create_task(_await(awaitable))
+        interrupt.watch_task(self._loop, task)
+        interrupt.disarm()
+        try:
+            if interrupt.is_cancelled:
+                task.cancel()
+            return self._loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            raise TaskCancelled from None
+        finally:
+            interrupt.watch_task(None, None)
+
+    def _close_loop(self) -> None:
+        if self._loop is not None:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    # Bytes
+
+    def _receive(self) -> Frame | None:
+        """The next frame; None at the end of the link."""
+        decoder = self._decoder
+        with self._reading:
+            while (frame := decoder.next_frame()) is None:
+                count = self._sock.recv_into(decoder.space())
+                if not count:
+                    return None
+                decoder.wrote(count)
+        return frame
+
+    def _arrived(self) -> Iterator[Frame]:
+        """The frames that are there already."""
+        while True:
+            while (frame := self._decoder.next_frame()) is not None:
+                yield frame
+            try:
+                count = self._sock.recv_into(self._decoder.space(), 0, socket.MSG_DONTWAIT)
+            except OSError:
+                return
+            if not count:
+                return
+            self._decoder.wrote(count)
+
+    def _send(self, data: bytes) -> None:
+        self._sock.sendall(data)
+
+
+async def _await(awaitable: Any) -> Any:
+    return await awaitable
+
+
+def _describe(error: BaseException, app_path: str, action: str) -> DirtyError:
+    """What the caller is told of an exception of the application."""
+    if isinstance(error, DirtyAppNotFoundError) and error.__traceback__ is None:
+        return error
+    text = "".join(traceback.format_exception(error))[-_MAX_TRACEBACK:]
+    described = DirtyAppError(str(error), app_path or None, action or None, text)
+    described.remote_type = type(error).__name__
+    return described
