@@ -75,8 +75,8 @@ def _asgi(name: str, loop: str, worker: str = "asgi") -> Contender:
 
 def _granian_asgi() -> Contender:
     arguments = (
-        "--interface", "asginl", "--workers", "1", "--loop", "uvloop", "--host", "127.0.0.1", "--port", "{port}",
-        "asgi_apps:app",
+        "--interface", "asginl", "--workers", "1", "--loop", "uvloop", "--host", "127.0.0.1",
+        "--port", "{port}", "asgi_apps:app",
     )  # fmt: skip
     return Contender("granian, uvloop", "asgi", "granian", arguments)
 

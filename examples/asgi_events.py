@@ -1,4 +1,6 @@
-"""Server-sent events that end by themselves when the worker is about to stop: ``gunicorn -k asgi asgi_events:app``."""
+"""Server-sent events that end by themselves when the worker is about to stop: ``gunicorn -k asgi
+asgi_events:app``.
+"""
 
 import asyncio
 import time

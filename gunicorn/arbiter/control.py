@@ -278,7 +278,7 @@ class Control:
         def is_over() -> bool:
             if self._reload.count == before or self._reload.outcome is Outcome.PENDING:
                 return False
-            return self._reload.outcome is Outcome.FAILED or roster.is_settled
+            return self._reload.outcome is Outcome.FAILED or self._is_rolled_out()
 
         if not await self._until(is_over, seconds):
             raise RefusedError(f"the reload is not through after {seconds:g} s; it goes on")
@@ -287,6 +287,13 @@ class Control:
                 f"the reload was abandoned, the server goes on as before: {self._reload.reason}"
             )
         return roster.wanted.generation
+
+    def _is_rolled_out(self) -> bool:
+        """Also the last older worker has finished its requests and left."""
+        roster = self._supervisor.roster
+        return roster.is_settled and all(
+            member.generation == roster.wanted.generation for member in roster.members.values()
+        )
 
     def reopen(self) -> None:
         """As USR1."""

@@ -24,8 +24,8 @@ class Event(Protocol):
 class DrainNotice:
     """An event that happens once: the worker takes no new work and leaves soon.
 
-    Endless streams should end when it does; what still runs at the deadline is cancelled. ``await notice`` and
-    ``await notice.wait()`` are the same.
+    Endless streams should end when it does; what still runs at the deadline is cancelled. ``await notice``
+    and ``await notice.wait()`` are the same.
 
     Args:
         event: An unset event of the loop that the application runs on.

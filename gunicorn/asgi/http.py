@@ -1,7 +1,8 @@
 """One HTTP request and its answer as ASGI messages (ASGI, "HTTP", spec version 2.5).
 
-``HttpExchange`` stands between an application's ``receive`` and ``send`` and a ``ServerConnection``. It never
-waits: a driver asks for the next message, waits for bytes when there is none, and writes what ``send`` returns.
+``HttpExchange`` stands between an application's ``receive`` and ``send`` and a ``ServerConnection``. It
+never waits: a driver asks for the next message, waits for bytes when there is none, and writes what
+``send`` returns.
 """
 
 from __future__ import annotations
@@ -123,11 +124,12 @@ class HttpExchange:
         return b""
 
     def next_message(self) -> Message | None:
-        """What ``receive`` returns now; None: the driver waits for bytes, for the end of the response or of the
+        """What ``receive`` returns now; None: the driver waits for bytes, for the end of the response or of
+        the
         client, and asks again.
 
-        Nothing is taken out of the connection before this call, so a ``receive`` that is cancelled while it waits
-        loses nothing.
+        Nothing is taken out of the connection before this call, so a ``receive`` that is cancelled while it
+        waits loses nothing.
         """
         if self._notice or self.stage is Stage.DONE:
             return {"type": _DISCONNECT}
@@ -157,16 +159,20 @@ class HttpExchange:
 
     @property
     def body_wanted(self) -> bool:
-        """A ``receive`` that gets None waits for the client (``body_timeout``), and not for its disconnect."""
+        """A ``receive`` that gets None waits for bytes (``body_timeout``), not for a disconnect."""
         return not self._body_ended and not self._notice and self.stage is not Stage.DONE
 
     def fail_body(self, error: ProtocolError) -> None:
-        """The body can never be read to its end: ``receive`` says http.disconnect; an answer may still be sent."""
+        """The body can never be read to its end: ``receive`` says http.disconnect; an answer may still be
+        sent.
+        """
         self.fault = error
         self._notice = True
 
     def notice_disconnect(self) -> None:
-        """The client has ended its side. ``receive`` says so; what is sent may still reach it (a half-close)."""
+        """The client has ended its side. ``receive`` says so; what is sent may still reach it (a
+        half-close).
+        """
         self._notice = True
 
     def disconnect(self) -> None:
@@ -179,10 +185,11 @@ class HttpExchange:
     # For send()
 
     def send(self, message: Message) -> bytes | FileBody:
-        """Take a message of the application: the bytes to write (maybe none), or a file to send (``begin_file``).
+        """Take a message of the application: the bytes to write (maybe none), or a file to send
+        (``begin_file``).
 
-        The head of the response is kept until the first body message (ASGI, "Response Start"): both leave together,
-        and an application that fails in between can still be answered by an error page.
+        The head of the response is kept until the first body message (ASGI, "Response Start"): both leave
+        together, and an application that fails in between can still be answered by an error page.
 
         Raises:
             MessageError: the message is malformed, unknown, or not possible now. Nothing has changed.
@@ -313,7 +320,9 @@ class HttpExchange:
         return b"" if message.get("more_trailers") else self._end()
 
     def begin_file(self, size: int) -> tuple[bytes, int, bytes]:
-        """After a ``FileBody``: what to write, how many of the file's ``size`` bytes to send, what to write then."""
+        """After a ``FileBody``: what to write, how many of the file's ``size`` bytes to send, what to write
+        then.
+        """
         head = self._send_head()
         left = self._connection.response_left
         count = size if left is None else min(size, left)
@@ -348,10 +357,11 @@ class HttpExchange:
         return self.stage is Stage.DONE
 
     def abandon(self, status: int = 500, *, date: bytes = b"") -> bytes:
-        """The application will send nothing more of a response that is not complete: what to write before closing.
+        """The application will send nothing more of a response that is not complete: what to write before
+        closing.
 
-        An error page when nothing of the response has been written; else nothing, and the connection's end tells
-        the client that the rest is missing.
+        An error page when nothing of the response has been written; else nothing, and the connection's end
+        tells the client that the rest is missing.
         """
         self.stage = Stage.DONE
         self.unfinished = True
@@ -363,7 +373,9 @@ class HttpExchange:
         return error_page(status, date=date, body=self._request.method != "HEAD")
 
     def after(self) -> After:
-        """What becomes of the connection. ``SKIP_BODY``: ask ``connection.discard_body()`` after each arrival."""
+        """What becomes of the connection. ``SKIP_BODY``: ask ``connection.discard_body()`` after each
+        arrival.
+        """
         connection = self._connection
         if self.disconnected:
             return After.CLOSE

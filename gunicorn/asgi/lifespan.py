@@ -51,7 +51,8 @@ class Lifespan:
         state: What the application fills; the drivers copy it into each scope.
 
     Attributes:
-        failure: What the application said about a failed start or stop, or how it died; empty while all is well.
+        failure: What the application said about a failed start or stop, or how it died; empty while all is
+            well.
         error: What it raised.
     """
 

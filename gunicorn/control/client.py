@@ -131,14 +131,13 @@ class ControlClient:
                 pass
         except CommandError:
             raise
-        except TimeoutError as error:
+        except BaseException as error:
+            # Also when interrupted: an answer that comes later would be taken for that to the next command.
             self.close()
-            raise ControlClientError(f"no answer within {self.timeout:g} s") from error
-        except OSError as error:
-            self.close()
-            raise ControlClientError(f"the connection broke: {error.strerror or error}") from error
-        except ControlClientError:
-            self.close()
+            if isinstance(error, TimeoutError):
+                raise ControlClientError(f"no answer within {self.timeout:g} s") from error
+            if isinstance(error, OSError):
+                raise ControlClientError(f"the connection broke: {error.strerror or error}") from error
             raise
         return data
 
@@ -199,7 +198,7 @@ class AsyncControlClient:
         except CommandError:
             raise
         except BaseException as error:
-            # Also when cancelled: an answer that comes later would be taken for that of the next command.
+            # Also when cancelled: an answer that comes later would be taken for that to the next command.
             await self.aclose()
             if isinstance(error, TimeoutError):
                 raise ControlClientError(f"no answer within {self.timeout:g} s") from error
@@ -233,6 +232,8 @@ def _cannot_connect(name: str, error: OSError) -> ControlClientError:
         problem = "no server listens there any more"
     elif isinstance(error, PermissionError):
         problem = "permission denied: only root and the user of the server may connect"
+    elif isinstance(error, BlockingIOError):
+        problem = "the server is busy: too many clients wait for it"
     else:
         problem = error.strerror or str(error)
     return ControlClientError(f"cannot connect to {name}: {problem}")

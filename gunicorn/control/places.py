@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "ControlSocket", "address_of", "default_places", "existing", "open_socket", "with_pid"]
 
 NAME = "gunicorn.ctl"
-_BACKLOG = 64
+#: A connect to a full queue fails at once where a client has a timeout, so it has to be long.
+_BACKLOG = 1024
 
 
 class ControlSocket:

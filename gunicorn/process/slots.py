@@ -184,18 +184,6 @@ class Slot:
             integers[BYTES_SENT] += sent
         return requests
 
-    def served(self, sent: int) -> int:
-        """Count a request, answered with ``sent`` bytes of body, from any thread; the new number of requests.
-
-        One call for what every request counts.
-        """
-        integers = self._integers
-        with self._lock:
-            requests: int = integers[REQUESTS] + 1
-            integers[REQUESTS] = requests
-            integers[BYTES_SENT] += sent
-        return requests
-
     def reset(self) -> None:
         """Make the slot as new, whatever state a killed worker left it in."""
         for word in range(_HEADER_WORDS):

@@ -91,8 +91,7 @@ class ThreadWorker(EngineWorker):
             self._turn(engine, poll, math.inf)
 
     def _drain(self, engine: Engine) -> float:
-        deadline = self.drain_deadline()
-        engine.drain(deadline)
+        deadline = self.drain(engine)
         poll = self._poll()
         while not engine.idle and time.monotonic() < deadline:
             self._turn(engine, poll, deadline)

@@ -36,8 +36,7 @@ class SyncWorker(EngineWorker):
         with self._watchdog(engine):
             while self.alive:
                 self._turn(engine, self.next_beat)
-            deadline = self.drain_deadline()
-            engine.drain(deadline)
+            deadline = self.drain(engine)
             while not engine.idle and time.monotonic() < deadline:
                 self._turn(engine, min(self.next_beat, deadline))
         engine.shut()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
+import os
 import resource
 import socket
 import struct
@@ -253,7 +254,7 @@ def test_a_thousand_aborted_requests_leave_nothing(loop):
     async def app(scope, receive, send):
         if scope["path"] == "/count":
             tasks = len(asyncio.all_tasks())
-            fds = len(list(Path("/proc/self/fd").iterdir()))
+            fds = len(os.listdir("/proc/self/fd"))
             await answer(send, f"{tasks} {fds}".encode())
             return
         await start(send)
@@ -337,11 +338,9 @@ def test_an_application_that_does_not_receive_stops_the_client(loop):
         client.sendall(post(size))
         client.setblocking(False)
         sent = 0
-        try:
+        with contextlib.suppress(BlockingIOError):
             while True:
                 sent += client.send(b"x" * 1_000_000)
-        except BlockingIOError as error:
-            assert error.errno == errno.EAGAIN
         assert sent < 20_000_000
         assert memory_of(worker.pid) - before < 4_000_000
         client.settimeout(10)
@@ -368,7 +367,10 @@ def test_pipelined_requests_wait_for_a_client_that_does_not_read(loop, notes):
 
 
 def test_a_head_that_does_not_arrive_is_answered_with_408(loop):
-    with AsgiWorker(http_only(None), asgi_loop=loop, header_timeout=0.3) as worker, worker.connect() as client:
+    with (
+        AsgiWorker(http_only(None), asgi_loop=loop, header_timeout=0.3) as worker,
+        worker.connect() as client,
+    ):
         started = time.monotonic()
         client.sendall(b"GET / HTTP/1.1\r\nHo")
         assert read_all(client).startswith(b"HTTP/1.1 408 ")
@@ -376,7 +378,10 @@ def test_a_head_that_does_not_arrive_is_answered_with_408(loop):
 
 
 def test_a_connection_that_says_nothing_is_closed(loop):
-    with AsgiWorker(http_only(None), asgi_loop=loop, header_timeout=0.3) as worker, worker.connect() as client:
+    with (
+        AsgiWorker(http_only(None), asgi_loop=loop, header_timeout=0.3) as worker,
+        worker.connect() as client,
+    ):
         assert read_all(client) == b""
 
 
@@ -396,7 +401,10 @@ def test_an_idle_connection_is_closed(loop):
 
 
 def test_the_next_head_has_its_own_deadline(loop):
-    with AsgiWorker(hello, asgi_loop=loop, keepalive=5, header_timeout=0.3) as worker, worker.connect() as client:
+    with (
+        AsgiWorker(hello, asgi_loop=loop, keepalive=5, header_timeout=0.3) as worker,
+        worker.connect() as client,
+    ):
         client.sendall(get())
         read_answer(client)
         client.sendall(b"GET /")
@@ -427,7 +435,10 @@ def test_a_body_that_stops_arriving_is_a_disconnect(loop, notes):
 
 
 def test_worker_connections_are_a_limit(loop):
-    with AsgiWorker(hello, asgi_loop=loop, worker_connections=2, keepalive=30) as worker, ExitStack() as stack:
+    with (
+        AsgiWorker(hello, asgi_loop=loop, worker_connections=2, keepalive=30) as worker,
+        ExitStack() as stack,
+    ):
         held = [stack.enter_context(worker.connect()) for _ in range(2)]
         for client in held:
             client.sendall(get())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 import time
@@ -109,7 +110,9 @@ def test_auto_goes_on_without_a_lifespan(loop, app):
         assert (worker.status, "ERROR" in worker.log()) == (0, False)
 
 
-@pytest.mark.parametrize(("app", "reason"), [(raises, "ValueError: no lifespan here"), (returns, "returned while")])
+@pytest.mark.parametrize(
+    ("app", "reason"), [(raises, "ValueError: no lifespan here"), (returns, "returned while")]
+)
 def test_on_needs_a_lifespan(loop, app, reason):
     with AsgiWorker(app, asgi_loop=loop, asgi_lifespan="on", ready=False) as worker:
         assert worker.wait() != 0
@@ -142,7 +145,9 @@ def test_a_shutdown_that_hangs_is_cut_off(loop, notes):
     async def shutdown(send):
         await asyncio.sleep(60)
 
-    with AsgiWorker(with_lifespan(hello, notes, shutdown=shutdown), asgi_loop=loop, graceful_timeout=1) as worker:
+    with AsgiWorker(
+        with_lifespan(hello, notes, shutdown=shutdown), asgi_loop=loop, graceful_timeout=1
+    ) as worker:
         assert worker.stop() < 2
         assert "shutdown was cut off" in worker.log()
 
@@ -227,7 +232,10 @@ def test_who_ignores_even_that_does_not_hold_up_the_stop(loop, notes):
             except asyncio.CancelledError:
                 notes("cancelled")
 
-    with AsgiWorker(with_lifespan(deaf, notes), asgi_loop=loop, graceful_timeout=1) as worker, worker.connect() as client:
+    with (
+        AsgiWorker(with_lifespan(deaf, notes), asgi_loop=loop, graceful_timeout=1) as worker,
+        worker.connect() as client,
+    ):
         client.sendall(get())
         read_until(client, b"x")
         assert worker.stop() < 2.5
@@ -272,7 +280,10 @@ def test_connections_queued_at_term_are_all_answered(loop):
 
 
 def test_idle_connections_do_not_hold_up_the_stop(loop, notes):
-    with AsgiWorker(with_lifespan(hello, notes), asgi_loop=loop, keepalive=60, graceful_timeout=30) as worker, ExitStack() as stack:
+    with (
+        AsgiWorker(with_lifespan(hello, notes), asgi_loop=loop, keepalive=60, graceful_timeout=30) as worker,
+        ExitStack() as stack,
+    ):
         for _ in range(5):
             client = stack.enter_context(worker.connect())
             client.sendall(get())
@@ -292,7 +303,10 @@ def test_a_quick_stop_does_not_wait_for_requests(loop, notes, signum):
         finally:
             notes("cleaned up")
 
-    with AsgiWorker(with_lifespan(hangs, notes), asgi_loop=loop, graceful_timeout=30) as worker, worker.connect() as client:
+    with (
+        AsgiWorker(with_lifespan(hangs, notes), asgi_loop=loop, graceful_timeout=30) as worker,
+        worker.connect() as client,
+    ):
         client.sendall(get())
         read_until(client, b"x")
         assert worker.stop(signum) < 2
@@ -306,7 +320,10 @@ def test_a_blocked_loop_does_not_beat(loop, notes):
         time.sleep(0.7)  # noqa: ASYNC251 - that is the point
         await answer(send, b"done")
 
-    with AsgiWorker(blocks, asgi_loop=loop, asgi_lifespan="off", timeout=2) as worker, worker.connect() as client:
+    with (
+        AsgiWorker(blocks, asgi_loop=loop, asgi_lifespan="off", timeout=2) as worker,
+        worker.connect() as client,
+    ):
         client.sendall(get())
         wait_until(lambda: "blocked" in notes)
         before = worker.slot.deadline
@@ -337,7 +354,10 @@ def test_the_end_of_the_arbiter_ends_the_worker_within_a_second(loop, notes):
         await body(send, b"x", more=True)
         await asyncio.sleep(60)
 
-    with AsgiWorker(with_lifespan(hangs, notes), asgi_loop=loop, graceful_timeout=30) as worker, worker.connect() as client:
+    with (
+        AsgiWorker(with_lifespan(hangs, notes), asgi_loop=loop, graceful_timeout=30) as worker,
+        worker.connect() as client,
+    ):
         client.sendall(get())
         read_until(client, b"x")
         started = time.monotonic()
@@ -349,7 +369,9 @@ def test_the_end_of_the_arbiter_ends_the_worker_within_a_second(loop, notes):
 
 def test_usr1_reopens_the_logs(loop, tmp_path):
     path = tmp_path / "access"
-    with AsgiWorker(hello, asgi_loop=loop, asgi_lifespan="off", accesslog=str(path), access_log_format="%(U)s") as worker:
+    with AsgiWorker(
+        hello, asgi_loop=loop, asgi_lifespan="off", accesslog=str(path), access_log_format="%(U)s"
+    ) as worker:
         worker.get("/one")
         path.rename(tmp_path / "old")
         worker.kill(signal.SIGUSR1)
@@ -363,10 +385,8 @@ def test_what_the_application_left_behind_does_not_hold_up_the_end(loop):
     async def forgets(scope, receive, send):
         async def forgotten():
             while True:
-                try:
+                with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.sleep(60)
-                except asyncio.CancelledError:
-                    pass
 
         scope["state"]["task"] = asyncio.get_running_loop().create_task(forgotten())
         await answer(send, b"hello")

@@ -248,7 +248,7 @@ def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def file_app(path: Path, *, with_length: bool):
     @http_only
     async def app(scope, receive, send):
-        fields = [(b"content-length", b"%d" % path.stat().st_size)] if with_length else []
+        fields = [(b"content-length", b"%d" % os.stat(path).st_size)] if with_length else []
         await start(send, headers=fields)
         await send({"type": "http.response.pathsend", "path": str(path)})
 
@@ -290,7 +290,7 @@ async def show_scope(scope, receive, send):
 
 
 def scope_of(data: bytes) -> dict:
-    return eval(data.decode())  # noqa: S307 - our own repr
+    return eval(data.decode())
 
 
 def test_the_scope_of_a_request(loop):
@@ -310,7 +310,11 @@ def test_the_scope_of_a_request(loop):
             "headers": [(b"host", b"a"), (b"x-thing", b"A")],
             "client": client.getsockname(),
             "server": client.getpeername(),
-            "extensions": {"http.response.pathsend": {}, "http.response.early_hint": {}, "http.response.trailers": {}},
+            "extensions": {
+                "http.response.pathsend": {},
+                "http.response.early_hint": {},
+                "http.response.trailers": {},
+            },
         }
 
 
@@ -393,7 +397,9 @@ def test_auto_takes_uvloop_where_it_is_installed():
 
 def test_the_access_log_has_a_line_for_every_answer(loop, tmp_path):
     path = tmp_path / "access"
-    with AsgiWorker(hello, asgi_loop=loop, accesslog=str(path), access_log_format='%(h)s "%(r)s" %(s)s %(B)s') as worker:
+    with AsgiWorker(
+        hello, asgi_loop=loop, accesslog=str(path), access_log_format='%(h)s "%(r)s" %(s)s %(B)s'
+    ) as worker:
         worker.get("/a?b")
         with worker.connect() as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost : a\r\n\r\n")
@@ -407,7 +413,9 @@ def test_hooks_see_the_request_and_the_answer(loop):
         worker.log.info("pre %s %s", req.method, req.uri)
 
     def post_request(worker, req, environ, resp):
-        worker.log.info("post %s %s %s", environ["PATH_INFO"], resp.status, dict(resp.headers)["content-length"])
+        worker.log.info(
+            "post %s %s %s", environ["PATH_INFO"], resp.status, dict(resp.headers)["content-length"]
+        )
 
     with AsgiWorker(hello, asgi_loop=loop, pre_request=pre_request, post_request=post_request) as worker:
         worker.get("/hooked")

@@ -254,7 +254,8 @@ def test_many_reloads_leave_nothing_behind(controlled):
 
     def settle() -> tuple[int, int]:
         assert client.send_command("reload --wait")["status"] == "reloaded"
-        wait_until(lambda: len(server.processes()) <= 4, 10, "the end of the older processes")
+        # Arbiter, fork server, mold and worker.
+        wait_until(lambda: len(server.processes()) <= 4, 10, f"only four of {server.processes()}")
         memory = int(Path(f"/proc/{server.pid}/statm").read_text().split()[1])
         return descriptors(server.pid), memory
 

@@ -127,6 +127,14 @@ def test_the_session_ends_with_the_server(server):
     assert done.returncode == 1
 
 
+# The keys for signals reach those who have the terminal as their controlling one.
+CONTROLLING = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 class Terminal:
     """A command in a terminal of 24 lines and 80 columns."""
 
@@ -135,7 +143,7 @@ class Terminal:
         self.resize(80, 24)
         self.before = termios.tcgetattr(self.ours)
         self.process = subprocess.Popen(
-            [*GUNICORNC, *args],
+            [sys.executable, "-c", CONTROLLING, *GUNICORNC, *args],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
@@ -199,12 +207,16 @@ def test_a_session_in_a_terminal(server, terminal, tmp_path):
     session.type("\n")
     session.wait_for("serving")
     session.wait_for("gunicorn> ")
-    session.type(f"worker retire {str(server.workers()[0])[:-1]}\t")
-    session.wait_for("worker retire ")
-    session.type("\x15")  # away with the line
-    session.type("half a line\x03")
+    session.type("stack a\t")
+    session.wait_for("stack all ")
+    session.type("\x15half a line")  # Ctrl-U
+    session.wait_for("half a line")
+    session.type("\x03")
     session.wait_for("^C")
     session.wait_for("gunicorn> ")
+    session.type(f"worker kill {server.workers()[0]}"[:-1] + "\t\t")
+    session.wait_for(str(server.workers()[0]))
+    session.type("\x15")
     session.type("show workers\n")
     assert "\x1b[1m" in session.wait_for("Total: 2 workers")
     session.wait_for("gunicorn> ")

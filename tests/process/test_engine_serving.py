@@ -306,7 +306,7 @@ def test_hooks_and_access_log(kind, tmp_path):
             "pre GET /a (1, 1) x 127.0.0.1",
             "post /a?b 200 OK 8",
             "pre GET /veto (1, 1) x 127.0.0.1",
-            "post /veto 500 Internal Server Error 0",
+            "post /veto 500 Internal Server Error 129",
         ]
         access = (tmp_path / "access").read_text().splitlines()
         assert '"GET /a?b HTTP/1.1" 200 8' in access[0]

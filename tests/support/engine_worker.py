@@ -17,7 +17,7 @@ from typing import Any
 from harness import wait_until
 
 from gunicorn.config import Config
-from gunicorn.process.channel import Channel
+from gunicorn.process.channel import Channel, ChannelClosed
 from gunicorn.process.listeners import create_listeners
 from gunicorn.process.messages import Message
 from gunicorn.process.slots import Slots, SlotState
@@ -95,6 +95,14 @@ class EngineWorker:
         ready, _, _ = select.select([self.channel.fileno()], [], [], timeout)
         assert ready, f"the worker said nothing:\n{self.log()}"
         return self.channel.receive()[0]
+
+    def says_more(self) -> bool:
+        """Whether a message waits. For a worker that has ended, so that nothing is on its way."""
+        ready, _, _ = select.select([self.channel.fileno()], [], [], 0)
+        try:
+            return bool(ready) and self.channel.receive() is not None
+        except ChannelClosed:
+            return False
 
     @property
     def address(self) -> Any:

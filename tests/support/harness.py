@@ -132,6 +132,10 @@ def open_gate(gate: Path, timeout: float = 10.0) -> None:
     wait_until(opened, timeout, f"a reader of {gate}")
 
 
+#: Variables for a process whose imports are looked at: the coverage of subprocesses brings its own.
+UNMEASURED = {"COVERAGE_PROCESS_CONFIG": None, "COVERAGE_PROCESS_START": None}
+
+
 def server_environment(extra: Mapping[str, str | None] = {}, home: Path | None = None) -> dict[str, str]:
     """The variables that a server under test sees; None removes one, PYTHONPATH goes before ours."""
     env = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}

@@ -11,7 +11,9 @@ from gunicorn.workers.asgi.tls import _name
 PEER = Peer("192.0.2.9", 4000)
 
 
-def request(path: bytes = b"/", *, headers=(), version: str = "1.1", scheme: str = "http", peer: Peer = PEER) -> Request:
+def request(
+    path: bytes = b"/", *, headers=(), version: str = "1.1", scheme: str = "http", peer: Peer = PEER
+) -> Request:
     return Request("GET", path, path, b"", version, list(headers), scheme=scheme, peer=peer)
 
 

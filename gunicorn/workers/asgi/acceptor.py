@@ -1,7 +1,7 @@
 """The listeners of a worker on asyncio: accepting, its limit, and its end.
 
-Not ``loop.create_server``: that cannot be paused at ``worker_connections``, and closes the listener's queue of
-connections with it, where a worker that leaves has to serve what is queued.
+Not ``loop.create_server``: that cannot be paused at ``worker_connections``, and closes the listener's queue
+of connections with it, where a worker that leaves has to serve what is queued.
 """
 
 from __future__ import annotations
@@ -135,7 +135,9 @@ class Acceptor:
         self.service.check_idle()
 
     def take_queued(self) -> None:
-        """Take over the connections that the kernel has accepted for us: closing the listener would reset them."""
+        """Take over the connections that the kernel has accepted for us: closing the listener would reset
+        them.
+        """
         for listener in self._listeners:
             misses = 0
             # Another worker may be faster at the first try, or a client may have given up.

@@ -1,7 +1,8 @@
 """The deadlines of one connection on one timer of the loop.
 
-A deadline that moves with every request costs one store: the timer stays where it was, and finds when it fires
-that there is nothing to do yet. ``loop.call_at`` and ``cancel`` for each wait would cost more than all the rest.
+A deadline that moves with every request costs one store: the timer stays where it was, and finds when it
+fires that there is nothing to do yet. ``loop.call_at`` and ``cancel`` for each wait would cost more than
+all the rest.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What is recorded of a request: its slot, the hooks, the access log, and what a failure means in the error log.
+"""What is recorded of a request: its slot, the hooks, the access log, and what a failure means in the error
+log.
 
 Synchronous and without a loop, so that every driver uses the same.
 """
@@ -95,7 +96,9 @@ class Ledger:
         if exchange.dropped:
             self._warn_dropped(entry, exchange)
         elif exchange.short:
-            self.log.error("%s: the body has %s bytes, fewer than its Content-Length", entry, exchange.body_sent)
+            self.log.error(
+                "%s: the body has %s bytes, fewer than its Content-Length", entry, exchange.body_sent
+            )
         self._count()
 
     def _observe(self, entry: Entry, exchange: HttpExchange) -> None:
@@ -207,7 +210,9 @@ class Ledger:
         return 500
 
     def refuse(self, peer: Peer, error: ProtocolError) -> bytes:
-        """A request broke the protocol: one line in the log, an access line like any other, and the answer to write."""
+        """A request broke the protocol: one line in the log, an access line like any other, and the answer
+        to write.
+        """
         self._warn(peer, error)
         if self.access is not None:
             environ = {"REMOTE_ADDR": peer.host or ""}
@@ -281,7 +286,9 @@ def _hook(worker: ASGIWorker, name: str) -> Callable[..., Any] | None:
         import logging
 
         # The default pre_request logs at this level; nothing else would show that it was left out.
-        return function if name == "pre_request" and worker.log.error_log.isEnabledFor(logging.DEBUG) else None
+        return (
+            function if name == "pre_request" and worker.log.error_log.isEnabledFor(logging.DEBUG) else None
+        )
     return function
 
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["unsent"]
 
 _INT = struct.Struct("i")
-# Linux, tcp(7) SIOCOUTQ: the bytes in the send queue of a socket. The kernel's queue holds megabytes, and the transport
-# hears of progress in large steps: a slow client would look dead for a minute.
+# Linux, tcp(7) SIOCOUTQ: the bytes in the send queue of a socket. The kernel's queue holds megabytes, and
+# the transport hears of progress in large steps: a slow client would look dead for a minute.
 _OUTQ = getattr(termios, "TIOCOUTQ", None)
 
 
 def unsent(transport: asyncio.Transport) -> int:
-    """Bytes that the client has not confirmed yet: the transport's, and where it can be known the kernel's."""
+    """Bytes that the client has not confirmed yet: the transport's, and where known the kernel's."""
     size = transport.get_write_buffer_size()
     sock = transport.get_extra_info("socket")
     if _OUTQ is None or sock is None:

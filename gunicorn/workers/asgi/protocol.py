@@ -1,8 +1,8 @@
 """One connection on asyncio: bytes to requests, flow control both ways, deadlines, and the end.
 
-The transport calls in; ``Cycle`` and ``SocketCycle`` run the application in a task of its own. A task per request,
-because the context variables that an application sets must not be seen by the next request of the connection,
-which behind a proxy is somebody else's.
+The transport calls in; ``Cycle`` and ``SocketCycle`` run the application in a task of its own. A task per
+request, because the context variables that an application sets must not be seen by the next request of the
+connection, which behind a proxy is somebody else's.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_arrival", "_budget", "_current", "_drain", "_eof", "_file_wait", "_leftovers", "_phase", "_reading_paused", "_scopes",
-        "_server", "_unsent", "alarms", "can_send_files", "http", "lost", "made", "peer", "service", "transport", "write_paused",
+        "_arrival", "_budget", "_current", "_drain", "_eof", "_file_wait", "_leftovers", "_phase",
+        "_reading_paused", "_scopes", "_server", "_unsent", "alarms", "can_send_files", "http", "lost",
+        "made", "peer", "service", "transport", "write_paused",
     )  # fmt: skip
 
     def __init__(self, service: Service, peer: Peer, server: object) -> None:
@@ -122,7 +123,9 @@ class Connection(asyncio.Protocol):
             self.pause_reading()
 
     def eof_received(self) -> bool:
-        """Keep the socket open: a client may end its side and wait for the answer (RFC 9112 9.6 does it, too)."""
+        """Keep the socket open: a client may end its side and wait for the answer (RFC 9112 9.6 does it,
+        too).
+        """
         self._eof = True
         _EOF[self._phase](self)
         # Under TLS the transport closes in any case.
@@ -399,7 +402,9 @@ class Connection(asyncio.Protocol):
             self.alarms.limit(Wait.HEAD, _DRAIN_IDLE)
 
     def _linger(self) -> None:
-        """Close without a reset: our end now, the rest when the client has closed or has had its time (RFC 9112 9.6)."""
+        """Close without a reset: our end now, the rest when the client has closed or has had its time (RFC
+        9112 9.6).
+        """
         self._phase = _Phase.LINGERING
         transport = self.transport
         if self._eof or self.lost or not transport.can_write_eof():

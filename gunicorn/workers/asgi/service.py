@@ -1,7 +1,7 @@
 """The life of an ASGI worker on asyncio: start the application, serve, drain, shut it down.
 
-Accepting and handling are apart: the acceptor stops first, requests end by themselves or at the deadline, and the
-lifespan ends last. Every task belongs to one of them and is waited for.
+Accepting and handling are apart: the acceptor stops first, requests end by themselves or at the deadline,
+and the lifespan ends last. Every task belongs to one of them and is waited for.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Service:
         self._go_away(cancel_at)
 
     def _go_away(self, cancel_at: float) -> None:
-        """Close WebSockets one after the other over the time there is: their clients come back all at once."""
+        """Close WebSockets one after the other over the time there is; their clients come back at once."""
         sockets = [cycle for cycle in self.cycles if cycle.go_away is not None]
         window = max(0.0, cancel_at - time.monotonic()) / 2
         for index, cycle in enumerate(sockets):
@@ -210,8 +210,8 @@ class Service:
     def start(self, cycle: Cycle | SocketCycle, scope: dict[str, Any]) -> None:
         """Run the application for ``cycle`` in a task, and in a context that no other request has touched."""
         self.cycles.add(cycle)
-        # Through run(), because create_task() has a context argument only since Python 3.11; a copy, because the
-        # base may be entered already.
+        # Through run(), because create_task() has a context argument only since Python 3.11; a copy,
+        # because the base may be entered already.
         cycle.task = self._context.copy().run(self.loop.create_task, cycle.run(self.app, scope))
 
     def cycle_over(self, cycle: Cycle | SocketCycle) -> None:
@@ -222,4 +222,3 @@ class Service:
     def connection_over(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self._acceptor.closed()
-

@@ -1,4 +1,6 @@
-"""One WebSocket on asyncio: the application's task, its ``receive`` and its ``send``, and the bytes of both ways."""
+"""One WebSocket on asyncio: the application's task, its ``receive`` and its ``send``, and the bytes of both
+ways.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ class SocketCycle:
                     await connection.drained()
                     self.session.progress(connection.service.loop.time())
                 elif len(piece) >= FRAGMENT:
-                    # Else a client that reads as fast as we write would keep its own pings, and all others, waiting.
+                    # Else a client that reads as fast as we write would keep its own pings, and all others,
+                    # waiting.
                     await asyncio.sleep(0)
             self._settle()
 

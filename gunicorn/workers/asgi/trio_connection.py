@@ -64,8 +64,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_budget", "_closed", "_current", "_leftovers", "_phase", "_scope", "_socket", "alarm", "due", "http", "intake",
-        "link", "nursery", "peer", "scopes", "service",
+        "_budget", "_closed", "_current", "_leftovers", "_phase", "_scope", "_socket", "alarm", "due", "http",
+        "intake", "link", "nursery", "peer", "scopes", "service",
     )  # fmt: skip
 
     nursery: trio.Nursery
@@ -339,6 +339,5 @@ class Connection:
             self._closed = True
             self.service.deadlines.forget(self)
             self.link.close()
-            self.intake.taken()
-            self.intake.wake()
+            self.intake.close()
             self.service.connection_over(self)

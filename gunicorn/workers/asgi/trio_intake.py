@@ -1,7 +1,7 @@
 """The receiving side of a connection on trio: who waits for the socket, and who waits for what it brings.
 
-At first whoever needs bytes receives. The reader, a task that begins with the first application that waits for
-something, takes that over for good: so a client that leaves is noticed whatever the application does.
+At first whoever needs bytes receives. The reader, a task that begins with the first application that waits
+for something, takes that over for good: so a client that leaves is noticed whatever the application does.
 """
 
 from __future__ import annotations
@@ -42,11 +42,12 @@ class Intake:
         reading: Whether the reader receives; nobody else waits for the socket then.
     """
 
-    __slots__ = ("_arrival", "_link", "_room", "_sink", "ended", "reading")
+    __slots__ = ("_arrival", "_closed", "_link", "_room", "_sink", "ended", "reading")
 
     def __init__(self, link: Link, sink: Sink) -> None:
         self.ended = False
         self.reading = False
+        self._closed = False
         self._link = link
         self._sink = sink
         self._arrival = ParkingLot()
@@ -77,7 +78,7 @@ class Intake:
     async def read(self) -> None:
         """The reader, until the end of what the client sends."""
         try:
-            while True:
+            while not self._closed:
                 if self._sink.full:
                     await self._room.park()
                     continue
@@ -105,3 +106,9 @@ class Intake:
         """There may be room for more."""
         if self._room and not self._sink.full:
             self._room.unpark_all()
+
+    def close(self) -> None:
+        """The socket is closed: nobody waits any more."""
+        self._closed = self.ended = True
+        self._room.unpark_all()
+        self.wake()

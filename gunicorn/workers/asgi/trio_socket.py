@@ -80,6 +80,7 @@ class SocketCycle:
         try:
             for piece in self.session.send(message):
                 await self._connection.link.write(piece)
+                await self._take_turn()
         except ClientDisconnected as error:
             self._client_gone()
             if isinstance(error, WebSocketClosed):
@@ -91,8 +92,7 @@ class SocketCycle:
             raise
         finally:
             lock.release()
-        self._settle()
-        await self._take_turn()
+            self._settle()
 
     async def _take_turn(self) -> None:
         """Now and then let others run: a fast client and a fast application must not starve the loop."""

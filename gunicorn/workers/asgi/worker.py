@@ -106,7 +106,7 @@ class ASGIWorker(Worker):
     # What the drivers ask and tell
 
     def on_wake(self, wake: Callable[[], object] | None) -> None:
-        """Have ``wake`` called, maybe by a signal handler, when ``alive`` has become false; None ends that."""
+        """Have ``wake`` called, maybe by a signal handler, when ``alive`` becomes false; None ends that."""
         self._wake = wake
 
     @property
@@ -135,8 +135,8 @@ class ASGIWorker(Worker):
     def drain_times(self) -> tuple[float, float]:
         """Monotonic seconds: when what still runs is cancelled, and when the worker must be gone.
 
-        The arbiter kills at ``graceful_timeout``, and lifespan shutdown comes after the last request: it gets the
-        last tenth of that time, at most two seconds.
+        The arbiter kills at ``graceful_timeout``, and lifespan shutdown comes after the last request: it
+            gets the last tenth of that time, at most two seconds.
         """
         if self.slot is not None:
             self.slot.state = SlotState.DRAINING
@@ -164,7 +164,7 @@ class ASGIWorker(Worker):
 
 
 def _error_application(error: BaseException) -> Any:
-    """An application that answers 500 with ``error``'s traceback: only for ``reload``, never in production."""
+    """An application that answers 500 with ``error``'s traceback: only for ``reload``."""
     import traceback
 
     body = "".join(traceback.format_exception(error)).encode("utf-8", "backslashreplace")

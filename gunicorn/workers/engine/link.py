@@ -71,8 +71,8 @@ class Link:
     """
 
     __slots__ = (
-        "abandoned", "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ", "environ_fields", "fd",
-        "http", "listener", "peer", "phase", "sock", "want", "write_timeout",
+        "abandoned", "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ",
+        "environ_fields", "fd", "http", "listener", "peer", "phase", "sock", "want", "write_timeout",
     )  # fmt: skip
 
     def __init__(

@@ -44,6 +44,8 @@ _LINGER_SECONDS = 2.0
 _GRAIN = 0.05
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SHORTAGE_PAUSE = 1.0
+# When the server stops: a client that is about to send has a moment, one that is merely connected must not
+# hold up the stop.
 _DRAIN_IDLE = 2.0
 
 
@@ -94,6 +96,7 @@ class Engine:
         self._paused_until = math.inf
         self._lock = threading.RLock()
         self._drain_deadline = math.inf
+        self._idle_patience = _DRAIN_IDLE
         self._queue_left = False
         self._options = {
             "can_send_files": cfg.sendfile,
@@ -441,13 +444,15 @@ class Engine:
         for link in list(self.links.values()):
             link.http.announce_close()
 
-    def drain(self, deadline: float) -> None:
+    def drain(self, deadline: float, *, idle_patience: float = _DRAIN_IDLE) -> None:
         """Serve what is here and what is queued, and nothing after it.
 
         Args:
             deadline: Monotonic seconds at which even unfinished work ends.
+            idle_patience: Seconds that a connection without a request may stay, within its own deadline.
         """
         self._drain_deadline = deadline
+        self._idle_patience = idle_patience
         self.draining = True
         self._close_listeners()
         self.announce_close()
@@ -457,8 +462,7 @@ class Engine:
         self.reap(monotonic())
 
     def _drained_by(self, phase: Phase, deadline: float) -> float:
-        # A client that is about to send has a moment; one that is merely connected must not hold up the stop.
-        patience = _DRAIN_IDLE if phase in (Phase.IDLE, Phase.FRESH) else math.inf
+        patience = self._idle_patience if phase in (Phase.IDLE, Phase.FRESH) else math.inf
         return min(deadline, monotonic() + patience, self._drain_deadline)
 
     def _accept_queued(self) -> None:

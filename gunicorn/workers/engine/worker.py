@@ -109,9 +109,21 @@ class EngineWorker(Worker):
         self.log.info("Parent changed, shutting down: %s", self)
         self.orphaned = True
 
-    def drain_deadline(self) -> float:
-        """Monotonic seconds; starts the clock of a graceful stop."""
+    def drain(self, engine: Engine) -> float:
+        """Begin a graceful stop; the monotonic seconds at which it is over.
+
+        The arbiter marks the slot of a worker that leaves while the server lives on. Nobody waits for the end
+        of such a worker, so its idle connections stay until their ``keepalive`` is over: each gets one more
+        answer, and no client's next request meets a reset.
+        """
+        retired = False
         if self.slot is not None:
+            retired = self.slot.state is SlotState.DRAINING
             self.slot.state = SlotState.DRAINING
         patience: float = self.cfg.graceful_timeout
-        return time.monotonic() + (min(patience, _ORPHANED) if self.orphaned else patience)
+        deadline = time.monotonic() + (min(patience, _ORPHANED) if self.orphaned else patience)
+        if retired:
+            engine.drain(deadline, idle_patience=math.inf)
+        else:
+            engine.drain(deadline)
+        return deadline

@@ -1,0 +1,83 @@
+"""The caller's side of ``dirty.py``: one run against one pool, its figures as JSON on the standard output.
+
+It uses only what the public client of every gunicorn with a pool has, and runs in that gunicorn's environment.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+
+from gunicorn.dirty import DirtyClient
+
+APP = "dirty_app:Work"
+MEGABYTE = b"x" * 1_000_000
+
+
+def sequential(client, seconds):
+    calls, end = 0, time.monotonic() + seconds
+    start = time.monotonic()
+    while time.monotonic() < end:
+        if client.execute(APP, "echo", calls) != calls:
+            raise SystemExit("a wrong answer")
+        calls += 1
+    return calls / (time.monotonic() - start)
+
+
+def streamed(path, pieces):
+    with DirtyClient(path, timeout=60) as client:
+        start = time.monotonic()
+        found = sum(1 for _ in client.stream(APP, "count", pieces))
+    if found != pieces:
+        raise SystemExit(f"{found} pieces instead of {pieces}")
+    return found / (time.monotonic() - start)
+
+
+def large(client, seconds):
+    rounds, start = 0, time.monotonic()
+    while time.monotonic() - start < seconds:
+        if len(client.execute(APP, "echo", MEGABYTE)) != len(MEGABYTE):
+            raise SystemExit("a wrong answer")
+        rounds += 1
+    return rounds / (time.monotonic() - start)
+
+
+def crowd(path, callers, seconds):
+    """Tasks of 10 ms: calls per second, and how many each worker ran."""
+    done: Counter = Counter()
+    lock = threading.Lock()
+    end = time.monotonic() + seconds
+
+    def call():
+        mine: Counter = Counter()
+        with DirtyClient(path, timeout=60) as client:
+            while time.monotonic() < end:
+                mine[client.execute(APP, "nap", 0.01)] += 1
+        with lock:
+            done.update(mine)
+
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"rate": sum(done.values()) / (time.monotonic() - start), "workers": sorted(done.values())}
+
+
+def main():
+    path, what, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    if what == "crowd":
+        figures = crowd(path, 64, seconds)
+    else:
+        with DirtyClient(path, timeout=60) as client:
+            sequential(client, 0.3)
+            figures = {"calls": sequential(client, seconds), "megabytes": large(client, seconds)}
+        figures["chunks"] = streamed(path, 5_000)
+    print(json.dumps(figures))
+
+
+main()
