@@ -15,6 +15,7 @@ from gunicorn.process.slots import SlotState
 if TYPE_CHECKING:
     from gunicorn.arbiter.handover import Handover
     from gunicorn.arbiter.launch import Launch
+    from gunicorn.dirty.home import Home
     from gunicorn.process.forkserver import ForkServer
     from gunicorn.process.listeners import Listener
     from gunicorn.process.messages import Spawn
@@ -43,6 +44,7 @@ class Boot:
         former_listeners: Those of the workers that are taken over.
         generation: The generation of the workers that the fork server makes.
         bequest: Set at the end of the loop when this image is to be replaced.
+        pool: The socket of the dirty arbiter; None without one.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Boot:
         self.generation = inheritance.generation + 1 if inheritance is not None else 1
         self.former_listeners: list[Listener] = []
         self.bequest: Handover | None = None
+        self.pool: Home | None = None
 
     @property
     def owns_socket_files(self) -> bool:

@@ -20,6 +20,7 @@ from gunicorn.arbiter.evidence import Evidence
 from gunicorn.arbiter.handle import SpawnError, receive, receive_pending
 from gunicorn.process.channel import ChannelClosed
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
+from gunicorn.process.slots import SlotState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -142,6 +143,9 @@ class Child:
 
     def retire(self) -> None:
         """Stop this one: it has ``graceful_timeout`` to finish its requests."""
+        if self.is_ready:
+            # So that it can tell this TERM from the end of the server, which does not wait for idle clients.
+            self.slot.state = SlotState.DRAINING
         self._stop_by = min(self._stop_by, trio.current_time() + self._timing.graceful)
         self._grace.deadline = self._stop_by
         self._scope.cancel()

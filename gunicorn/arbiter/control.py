@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gunicorn.arbiter.actions import Action
+    from gunicorn.arbiter.boot import Boot
     from gunicorn.arbiter.child import Child
     from gunicorn.arbiter.master import Master
     from gunicorn.arbiter.roster import Roster
+    from gunicorn.dirty.service import DirtyService
     from gunicorn.process.listeners import Listener
 
 __all__ = ["Control"]
@@ -54,7 +56,10 @@ class Supervisor(Protocol):
     roster: Roster
     children: dict[int, Child]
     stopping: trio.Event
+    boot: Boot
 
+    @property
+    def pool(self) -> DirtyService | None: ...
     def execute(self, actions: Sequence[Action]) -> None: ...
 
 
@@ -83,12 +88,10 @@ class Control:
         obey: Acts upon a signal as if it had come.
 
     Attributes:
-        dirty: The dirty arbiter, when there is one.
         server: The control server; ``server.run`` is its task.
     """
 
     def __init__(self, supervisor: Supervisor, obey: Callable[[int], None]) -> None:
-        self.dirty: DirtyPool | None = None
         self._supervisor = supervisor
         self._obey = obey
         self._started = time.monotonic()
@@ -133,6 +136,17 @@ class Control:
     def config(self) -> Any:
         """The configuration in effect."""
         return self._supervisor.server.cfg
+
+    @property
+    def dirty(self) -> DirtyPool | None:
+        """The dirty arbiter, when there is one."""
+        service, home = self._supervisor.pool, self._supervisor.boot.pool
+        if service is None or home is None:
+            return None
+        # Imported with the first question: without a pool nothing of it is.
+        from gunicorn.arbiter.pool import PoolLink
+
+        return PoolLink(service, home.path, lambda: self.config.dirty_apps)
 
     def workers(self) -> list[WorkerState]:
         """All workers that have a process."""

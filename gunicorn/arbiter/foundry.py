@@ -336,6 +336,9 @@ class Foundry:
         await self._tell(channel, request.message, request.fds)
 
     async def _tell(self, channel: Channel, message: Message, fds: tuple[int, ...] = ()) -> None:
+        if channel.fileno() < 0:
+            # Between two roots: requests are repeated to the next one.
+            return
         try:
             await send(channel, message, fds)
         except ChannelClosed:

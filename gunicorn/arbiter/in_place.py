@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from gunicorn.arbiter import handover
+from gunicorn.arbiter.actions import SpawnChild
 from gunicorn.arbiter.boot import SIGNALS, boot_seconds
+from gunicorn.arbiter.handle import Handle
 from gunicorn.arbiter.handover import Handover, Heir
 from gunicorn.arbiter.processes import execute
+from gunicorn.arbiter.roster import Member, State, Wanted
+from gunicorn.process.channel import Channel
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from gunicorn.arbiter.boot import Boot
     from gunicorn.arbiter.child import Child, StopPlan
     from gunicorn.arbiter.foundry import Foundry
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from gunicorn.arbiter.notify import Notifier
     from gunicorn.arbiter.roster import Roster
 
-__all__ = ["InPlace"]
+__all__ = ["InPlace", "inherit"]
 
 #: For the trial of the new image where the boot of a worker has no limit, seconds.
 CHECK_WAIT = 60.0
@@ -127,3 +133,38 @@ class InPlace:
         order = child.order
         state = self._supervisor.roster.members[order.age].state.value
         return Heir(order.age, order.slot, order.generation, state, *child.give_away())
+
+
+class Heiress(Protocol):
+    """What the next image needs of its server to take over."""
+
+    roster: Roster
+    foundry: Foundry
+
+    def adopt(self, order: SpawnChild, spawn: Callable[[SpawnChild], Awaitable[Handle]]) -> Child: ...
+
+
+def inherit(supervisor: Heiress, inheritance: Handover) -> None:
+    """Go on with the workers of the image before this one; the reload that replaces them is to follow."""
+    heirs = inheritance.heirs
+    members = [Member(heir.age, heir.slot, heir.generation, State(heir.state)) for heir in heirs]
+    wanted = Wanted(inheritance.generation, inheritance.wanted)
+    supervisor.roster.take_over(members, wanted, inheritance.age)
+    supervisor.foundry.inherit(inheritance.spawners, [fd for fd, _ in inheritance.listeners])
+    for heir in heirs:
+        _adopt(supervisor, heir)
+
+
+def _adopt(supervisor: Heiress, heir: Heir) -> None:
+    report = Channel.from_fd(heir.report)
+    report.setblocking(False)
+    handle = Handle(heir.pid, report, heir.stacks, heir.pidfd)
+
+    async def spawn(order: SpawnChild) -> Handle:
+        return handle
+
+    child = supervisor.adopt(SpawnChild(heir.slot, heir.age, heir.generation), spawn)
+    if heir.state != State.BOOTING.value:
+        child.is_serving_already()
+    if heir.state == State.RETIRING.value:
+        child.retire()

@@ -26,17 +26,17 @@ from gunicorn.arbiter.actions import (
 from gunicorn.arbiter.ageing import Limits
 from gunicorn.arbiter.boot import SIGNALS, boot_seconds, prepare_slot
 from gunicorn.arbiter.child import Child, StopPlan, Timing
+from gunicorn.arbiter.commands import Commands
+from gunicorn.arbiter.control import Control
 from gunicorn.arbiter.foundry import Foundry, MoldError
-from gunicorn.arbiter.handle import Handle
-from gunicorn.arbiter.in_place import InPlace
+from gunicorn.arbiter.in_place import InPlace, inherit
 from gunicorn.arbiter.master import WorkerView
 from gunicorn.arbiter.notify import Notifier
 from gunicorn.arbiter.processes import Forked, start_fork_server
 from gunicorn.arbiter.reaper import reap_strangers
 from gunicorn.arbiter.reload import Reload
-from gunicorn.arbiter.roster import Member, Roster, State, Wanted
+from gunicorn.arbiter.roster import Roster
 from gunicorn.arbiter.upgrade import Upgrade
-from gunicorn.process.channel import Channel
 from gunicorn.process.memory import OomKills
 from gunicorn.process.messages import StartMold
 
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
     from gunicorn.arbiter.actions import Action
     from gunicorn.arbiter.boot import Boot
     from gunicorn.arbiter.foundry import Process
-    from gunicorn.arbiter.handover import Handover, Heir
+    from gunicorn.arbiter.handle import Handle
     from gunicorn.arbiter.master import Master
+    from gunicorn.dirty.service import DirtyService
+    from gunicorn.process.channel import Channel
 
 __all__ = ["Supervisor", "run"]
 
-#: How long workers have after INT or QUIT, seconds.
-QUICK = 2.0
 #: How long the fork server has to leave after its channel is closed, seconds.
 FORK_SERVER_WAIT = 0.5
 
@@ -74,14 +74,16 @@ class Supervisor:
         )
         self.oom_kills = OomKills.of_this_process()
         self._limits: tuple[Any, Limits] = (cfg, Limits.from_config(cfg))
-        self._is_draining = False
         self.plan = StopPlan()
         self.children: dict[int, Child] = {}
         self.notifier = Notifier()
         self.foundry = self._make_foundry()
+        self.commands = Commands(self)
+        self.control = Control(self, obey=self.commands.obey)
         self.reload = Reload(self)
         self.upgrade = Upgrade(server, boot)
         self.in_place = InPlace(self)
+        self.pool = self._make_pool()
         self.stopping = trio.Event()
         self.exit_status = 0
         self._workers: trio.Nursery
@@ -96,18 +98,6 @@ class Supervisor:
             Halt: self._halt,
             Wake: self._set_timer,
         }
-        self._signals: dict[int, Callable[[], None]] = {
-            signal.SIGTERM: self.stop_gracefully,
-            signal.SIGINT: self.stop_quickly,
-            signal.SIGQUIT: self.stop_quickly,
-            signal.SIGHUP: self._hang_up,
-            signal.SIGUSR1: self._reopen_logs,
-            signal.SIGUSR2: self._upgrade,
-            signal.SIGTTIN: lambda: self._scale(+1),
-            signal.SIGTTOU: lambda: self._scale(-1),
-            signal.SIGWINCH: self._park,
-            signal.SIGCHLD: self._reap,
-        }
 
     # --- the task ---
 
@@ -117,7 +107,10 @@ class Supervisor:
             async with trio.open_nursery() as self._services:
                 await self._services.start(self.foundry.run)
                 self._services.start_soon(self.notifier.watchdog, self.roster)
-                self._services.start_soon(self.upgrade.watch_predecessor)
+                self._services.start_soon(self.control.server.run)
+                self._services.start_soon(self._watch_predecessor)
+                if self.pool is not None:
+                    self._services.start_soon(self.pool.run)
                 await self._run_workers(signals)
                 if self.plan.hands_over:
                     self.boot.bequest = self.in_place.describe()
@@ -132,30 +125,33 @@ class Supervisor:
             self._services.start_soon(self._take_signals, signals)
             self._workers.start_soon(self._keep_time)
             if self.boot.inheritance is not None:
-                self._inherit(self.boot.inheritance)
+                inherit(self, self.boot.inheritance)
+                self.start_among_workers(
+                    self.reload.take_over, self.boot.generation, self.boot.former_listeners
+                )
             elif self.boot.needs_mold:
                 self._workers.start_soon(self._load_first_generation)
             else:
                 self._adopt_first_generation()
             for number in self.boot.early:
-                self._handle(number)
-            self._reap()
+                self.commands.obey(number)
+            self.reap()
             try:
                 await self.stopping.wait()
             finally:
                 if not self.plan.hands_over:
                     # Also when a bug ends this nursery: the children's shields need their deadline.
-                    self._stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
+                    self.stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
                 self._workers.cancel_scope.cancel()
+
+    async def _watch_predecessor(self) -> None:
+        if self.boot.predecessor:
+            await self.upgrade.watch_predecessor()
+            self.control.server.promoted()
 
     async def _take_signals(self, signals: AsyncIterator[int]) -> None:
         async for number in signals:
-            self._handle(number)
-
-    def _handle(self, number: int) -> None:
-        if number != signal.SIGCHLD:
-            self.server.log.info("Handling signal: %s", signal.Signals(number).name[3:].lower())
-        self._signals[number]()
+            self.commands.obey(number)
 
     async def _keep_time(self) -> None:
         """Wake the roster up at the time that it asked for."""
@@ -168,33 +164,7 @@ class Supervisor:
         """Those that the start has asked for, which are the same that the roster asks for."""
         for order in self.roster.tick(trio.current_time()):
             assert isinstance(order, SpawnChild)
-            self._adopt(order)
-
-    def _inherit(self, inheritance: Handover) -> None:
-        """Go on with the workers of the image before this one, and replace them."""
-        heirs = inheritance.heirs
-        members = [Member(heir.age, heir.slot, heir.generation, State(heir.state)) for heir in heirs]
-        wanted = Wanted(inheritance.generation, inheritance.wanted)
-        self.roster.take_over(members, wanted, inheritance.age)
-        inherited = {fd for fd, _ in inheritance.listeners}
-        self.foundry.inherit(inheritance.spawners, sorted(inherited))
-        for heir in heirs:
-            self._adopt_heir(heir)
-        self._workers.start_soon(self.reload.take_over, self.boot.generation, self.boot.former_listeners)
-
-    def _adopt_heir(self, heir: Heir) -> None:
-        report = Channel.from_fd(heir.report)
-        report.setblocking(False)
-        handle = Handle(heir.pid, report, heir.stacks, heir.pidfd)
-
-        async def spawn(order: SpawnChild) -> Handle:
-            return handle
-
-        child = self._adopt(SpawnChild(heir.slot, heir.age, heir.generation), spawn)
-        if heir.state != State.BOOTING.value:
-            child.is_serving_already()
-        if heir.state == State.RETIRING.value:
-            child.retire()
+            self.adopt(order)
 
     async def _load_first_generation(self) -> None:
         """``preload_app``: workers come after the mold that has imported the application."""
@@ -209,6 +179,9 @@ class Supervisor:
         self.server.log.info("Shutting down: %s", self.server.master_name)
         if self.boot.successor:
             self.notifier.successor(self.boot.successor)
+        if self.pool is not None:
+            # After the web workers: their last requests may still need it.
+            await self.pool.stop(self.plan.signal)
         with trio.move_on_after(FORK_SERVER_WAIT):
             await self.foundry.close()
 
@@ -218,16 +191,18 @@ class Supervisor:
         """Take the actions, in order."""
         for action in actions:
             self._actions[type(action)](action)
+        self.control.executed(actions)
         if not self.stopping.is_set():
             self.notifier.update(self.roster)
 
     def _start_child(self, order: SpawnChild) -> None:
         prepare_slot(self.boot.slots[order.slot], order.generation, boot_seconds(self.server.cfg))
-        self._adopt(order)
+        self.adopt(order)
 
-    def _adopt(
+    def adopt(
         self, order: SpawnChild, spawn: Callable[[SpawnChild], Awaitable[Handle]] | None = None
     ) -> Child:
+        """Supervise the worker that was asked for, or that ``spawn`` has."""
         cfg = self.server.cfg
         if self._limits[0] is not cfg:
             self._limits = cfg, Limits.from_config(cfg)
@@ -250,7 +225,7 @@ class Supervisor:
     def _halt(self, action: Halt) -> None:
         self.exit_status = action.exit_status
         self.server.log.error("Reason: %s", action.reason)
-        self._stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
+        self.stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
 
     def _slow_down(self, action: CrashLooping) -> None:
         self.server.log.error(
@@ -268,7 +243,7 @@ class Supervisor:
         order = child.order
         view = WorkerView(child.pid, child.age, order.slot, order.generation)
         self.server.WORKERS[child.pid] = view
-        self._reap()
+        self.reap()
 
     def child_ready(self, child: Child) -> None:
         self.execute(self.roster.ready(child.age, trio.current_time()))
@@ -286,38 +261,16 @@ class Supervisor:
             self.server.call_hook("child_exit", self.server, view)
         self.execute(self.roster.exited(child.age, ended, trio.current_time()))
         self.reload.close_outdated()
-        self._reap()
+        self.reap()
 
     def only_generation(self, generation: int) -> bool:
         """Whether every child is of this generation."""
         return all(child.order.generation == generation for child in self.children.values())
 
-    # --- signals ---
+    # --- the end ---
 
-    @property
-    def _is_ending(self) -> bool:
-        return self._is_draining or self.stopping.is_set()
-
-    def stop_gracefully(self) -> None:
-        """TERM: after ``drain_delay``, requests in flight may take until ``graceful_timeout``."""
-        seconds = self.server.cfg.drain_delay
-        if not seconds or self._is_draining:
-            self._stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
-            return
-        self._is_draining = True
-        self.server.log.info("Serving for %g more seconds before the stop (drain_delay)", seconds)
-        self.notifier.draining(seconds, self.server.cfg.graceful_timeout)
-        self._workers.start_soon(self._stop_later, seconds)
-
-    async def _stop_later(self, seconds: float) -> None:
-        await trio.sleep(seconds)
-        self._stop(signal.SIGTERM, self.server.cfg.graceful_timeout)
-
-    def stop_quickly(self) -> None:
-        """INT, QUIT: at once, also when a graceful stop is under way."""
-        self._stop(signal.SIGQUIT, QUICK)
-
-    def _stop(self, number: int, seconds: float) -> None:
+    def stop(self, number: int, seconds: float) -> None:
+        """Stop all workers with the signal ``number``; they have ``seconds``."""
         if self.stopping.is_set() and number == signal.SIGTERM:
             return
         self.plan.signal = number
@@ -325,53 +278,43 @@ class Supervisor:
         self.roster.stop()
         for child in self.children.values():
             child.hurry()
+        if self.pool is not None and number == signal.SIGQUIT:
+            self.pool.hurry()
         if not self.stopping.is_set():
             self.notifier.stopping()
         self.stopping.set()
 
-    def _hang_up(self) -> None:
-        if not self._is_ending:
-            self.server.log.info("Hang up: %s", self.server.master_name)
-            self._workers.start_soon(self.reload.run)
+    # --- children ---
 
-    def _upgrade(self) -> None:
-        # Decided here and not in the task: the predecessor may be gone by the time that the task runs.
-        way = self.in_place if self.server.cfg.upgrade_in_place else self.upgrade
-        if not self._is_ending and way.claim():
-            self.start_service(way.run)
-
-    def _reopen_logs(self) -> None:
-        self.server.log.reopen_files()
-        self.start_service(self.foundry.reopen_logs)
-        for child in self.children.values():
-            child.reopen_logs()
-
-    def _scale(self, change: int) -> None:
-        count = max(1, self.roster.count + change)
-        self.execute(self.roster.resize(count, trio.current_time()))
-        self.server.scaled(self.roster.count)
-
-    def _park(self) -> None:
-        if not self.server.cfg.daemon:
-            self.server.log.debug("SIGWINCH ignored. Not daemonized")
-            return
-        self.server.log.info("graceful stop of workers")
-        self.execute(self.roster.resize(0, trio.current_time()))
-        self.server.scaled(0)
-
-    def _reap(self) -> None:
+    def reap(self) -> None:
+        """Reap what is not ours."""
         # While a worker is being made its pid is not known yet, and it may have ended already.
         if not self.foundry.is_forking:
             reap_strangers(self._is_ours)
 
     def _is_ours(self, pid: int) -> bool:
-        return pid in self.server.WORKERS or pid in (self.foundry.pid, self.boot.successor)
+        pool = self.pool.pid if self.pool is not None else 0
+        return pid in self.server.WORKERS or pid in (self.foundry.pid, self.boot.successor, pool)
 
     # --- services ---
+
+    def _make_pool(self) -> DirtyService | None:
+        """The dirty arbiter's task. Without a pool nothing of it is imported."""
+        if self.boot.pool is None:
+            return None
+        from gunicorn.dirty.service import DirtyService
+
+        return DirtyService(
+            self.boot.launch, self.boot.pool, self.server.log, lambda: self.server.cfg.dirty_graceful_timeout
+        )
 
     def start_service(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run something beside the workers that ends with the server."""
         self._services.start_soon(task, *args)
+
+    def start_among_workers(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run something that ends when the workers are told to."""
+        self._workers.start_soon(task, *args)
 
     def _make_foundry(self) -> Foundry:
         boot, server = self.boot, self.server

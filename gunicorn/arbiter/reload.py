@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from gunicorn.arbiter.actions import Action
     from gunicorn.arbiter.boot import Boot
+    from gunicorn.arbiter.control import Control
     from gunicorn.arbiter.foundry import Foundry
     from gunicorn.arbiter.master import Master
     from gunicorn.arbiter.notify import Notifier
@@ -41,6 +42,7 @@ class Supervisor(Protocol):
     roster: Roster
     foundry: Foundry
     notifier: Notifier
+    control: Control
 
     def execute(self, actions: Sequence[Action]) -> None: ...
     def start_service(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None: ...
@@ -86,6 +88,7 @@ class Reload:
         self._undo()
         self._generation += 1
         self._supervisor.notifier.reloading()
+        self._supervisor.control.reload_started()
         self._before = Before(self._server.cfg, self._server.LISTENERS)
         with trio.CancelScope() as self._loading:
             try:
@@ -182,6 +185,7 @@ class Reload:
         self._undo()
         self._server.log.error("Reload failed, the server goes on as before: %s", reason)
         self._supervisor.notifier.unchanged(reason)
+        self._supervisor.control.reload_failed(reason)
 
     def _undo(self) -> None:
         """Go back to what serves, from wherever the reload in the air has come to."""

@@ -26,6 +26,7 @@ from gunicorn.process.titles import set_title
 if TYPE_CHECKING:
     from gunicorn.arbiter.handover import Handover
     from gunicorn.arbiter.master import Master
+    from gunicorn.dirty.home import Home
     from gunicorn.process.listeners import Listener
 
 __all__ = ["serve"]
@@ -85,6 +86,7 @@ def _start(server: Master) -> Boot:
     log.info("Listening at: %s (%s)", ",".join(map(str, server.LISTENERS)), server.pid)
     log.info("Using worker: %s", cfg.worker_class_str)
     lineage.become_subreaper()
+    pool = _find_home(cfg)
     cfg.when_ready(server)
     cfg.freeze()
     if inheritance is None:
@@ -103,6 +105,7 @@ def _start(server: Master) -> Boot:
         inheritance=inheritance,
     )
     boot.former_listeners = former
+    boot.pool = pool
     _order_workers(server, boot)
     return boot
 
@@ -143,6 +146,15 @@ def _take_listeners(server: Master, inheritance: Handover) -> list[Listener]:
     return taken
 
 
+def _find_home(cfg: Any) -> Home | None:
+    """The socket of the pool, whose path is in the environment of all workers; nothing without a pool."""
+    if not (cfg.dirty_workers and cfg.dirty_apps):
+        return None
+    from gunicorn.dirty.home import Home
+
+    return Home.create(cfg)
+
+
 def _note_signals() -> list[int]:
     """Note signals from here until the loop takes over; a mask would do too, but every process forked here
     would inherit it.
@@ -173,6 +185,8 @@ def _order_workers(server: Master, boot: Boot) -> None:
 def _clean_up(server: Master, boot: Boot | None) -> None:
     owns_files = boot.owns_socket_files if boot is not None else not server.has_inherited
     close_listeners(server.LISTENERS, unlink=owns_files)
+    if boot is not None and boot.pool is not None:
+        boot.pool.close()
     if server.pidfile is not None:
         server.pidfile.unlink()
 

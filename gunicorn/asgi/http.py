@@ -73,6 +73,11 @@ class FileBody:
     path: str
 
 
+# Bound to names: see gunicorn.http.connection.
+_AT_HEAD, _AT_BODY, _AT_END = Stage.HEAD, Stage.BODY, Stage.DONE
+_NEXT = After.NEXT
+
+
 class HttpExchange:
     """The messages of one request.
 
@@ -93,7 +98,7 @@ class HttpExchange:
     """
 
     # Defaults on the class and no slots: a request writes to four of these, and seventeen stores cost 0.6 us.
-    stage = Stage.HEAD
+    stage: Stage = _AT_HEAD
     head_sent = False
     disconnected = False
     fault: ProtocolError | None = None
@@ -119,7 +124,7 @@ class HttpExchange:
     def begin_body(self) -> bytes:
         """What to write before waiting for the body: 100 (Continue) where the client waits for it."""
         connection = self._connection
-        if connection.needs_continue and self.stage is Stage.HEAD and not self.disconnected:
+        if connection.needs_continue and self.stage is _AT_HEAD and not self.disconnected:
             return connection.send(_CONTINUE)
         return b""
 
@@ -131,10 +136,11 @@ class HttpExchange:
         Nothing is taken out of the connection before this call, so a ``receive`` that is cancelled while it
         waits loses nothing.
         """
-        if self._notice or self.stage is Stage.DONE:
+        if self.disconnected or self.fault is not None or self.stage is _AT_END:
             return {"type": _DISCONNECT}
         if self._body_ended:
-            return None
+            # Behind the body: a client that ends its side with its request has sent all of that.
+            return {"type": _DISCONNECT} if self._notice else None
         if not self._connection.body_pending:
             self._body_ended = True
             return {"type": "http.request", "body": b"", "more_body": False}
@@ -160,14 +166,14 @@ class HttpExchange:
     @property
     def body_wanted(self) -> bool:
         """A ``receive`` that gets None waits for bytes (``body_timeout``), not for a disconnect."""
-        return not self._body_ended and not self._notice and self.stage is not Stage.DONE
+        gone = self.disconnected or self.fault is not None or self.stage is _AT_END
+        return not self._body_ended and not gone
 
     def fail_body(self, error: ProtocolError) -> None:
         """The body can never be read to its end: ``receive`` says http.disconnect; an answer may still be
         sent.
         """
         self.fault = error
-        self._notice = True
 
     def notice_disconnect(self) -> None:
         """The client has ended its side. ``receive`` says so; what is sent may still reach it (a
@@ -177,9 +183,8 @@ class HttpExchange:
 
     def disconnect(self) -> None:
         """The client is gone: ``receive`` says so and ``send`` raises."""
-        self._notice = True
         self.disconnected = True
-        if self.stage is not Stage.DONE:
+        if self.stage is not _AT_END:
             self.unfinished = True
 
     # For send()
@@ -227,7 +232,7 @@ class HttpExchange:
         self.headers = headers
         if message.get("trailers"):
             self._wants_trailers = True
-        self.stage = Stage.BODY
+        self.stage = _AT_BODY
         return b""
 
     def _send_informational(self, message: Message) -> bytes:
@@ -268,7 +273,7 @@ class HttpExchange:
         data = self._connection.send_whole(head, body)
         self._head = None
         self.head_sent = True
-        self.stage = Stage.DONE
+        self.stage = _AT_END
         size = len(body)
         if head.length == size and head.plain and self._request.method != "HEAD":
             self.body_sent = size
@@ -346,7 +351,7 @@ class HttpExchange:
         except LocalProtocolError as error:
             self._trailers = None
             raise MessageError(f"http.response.trailers: {error}") from error
-        self.stage = Stage.DONE
+        self.stage = _AT_END
         return last
 
     # When the application has returned or raised
@@ -354,7 +359,7 @@ class HttpExchange:
     @property
     def complete(self) -> bool:
         """Whether the application has sent all of its response."""
-        return self.stage is Stage.DONE
+        return self.stage is _AT_END
 
     def abandon(self, status: int = 500, *, date: bytes = b"") -> bytes:
         """The application will send nothing more of a response that is not complete: what to write before
@@ -363,7 +368,7 @@ class HttpExchange:
         An error page when nothing of the response has been written; else nothing, and the connection's end
         tells the client that the rest is missing.
         """
-        self.stage = Stage.DONE
+        self.stage = _AT_END
         self.unfinished = True
         self._head = None
         if self.head_sent or self.disconnected:
@@ -381,7 +386,7 @@ class HttpExchange:
             return After.CLOSE
         try:
             if not self.unfinished and not connection.must_close and connection.discard_body():
-                return After.NEXT
+                return _NEXT
         except ProtocolError as error:
             self.fault = error
             return After.LINGER

@@ -60,17 +60,6 @@ class _Connection:
             self._sock.close()
             raise _unreachable(path, error) from error
 
-    def is_fresh(self) -> bool:
-        """Whether it is open and nothing is left in it from before."""
-        self._sock.settimeout(0)
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
-
     def send(self, data: bytes, timeout: float | None) -> None:
         try:
             self._sock.settimeout(timeout)
@@ -82,11 +71,13 @@ class _Connection:
 
     def receive(self, request_id: int, deadline: float | None) -> Frame:
         """The next frame of the answer to ``request_id``; ``deadline`` by ``time.monotonic()``."""
-        decoder, sock = self._decoder, self._sock
+        decoder, sock, is_first = self._decoder, self._sock, True
         while (frame := decoder.next_frame()) is None:
             try:
-                if deadline is not None:
+                # ``send`` has set the timeout for the first wait; only what is left of it is new.
+                if deadline is not None and not is_first:
                     sock.settimeout(max(deadline - time.monotonic(), 0.001))
+                is_first = False
                 count = sock.recv_into(decoder.space())
             except TimeoutError:
                 raise DirtyTimeoutError("The pool did not answer in time") from None
@@ -153,17 +144,17 @@ class DirtyClient:
         """
         request_id = next(self._ids)
         data = protocol.request(request_id, app_path, action, args, kwargs, self.timeout)
-        with self._borrow(data) as connection:
-            while True:
-                frame = self._receive(connection, request_id)
-                if frame.kind == Kind.CHUNK:
-                    yield protocol.decode_dict(frame.payload).get("data")
-                    continue
-                if frame.kind == Kind.RESPONSE:
-                    yield protocol.result_of(frame)
-                elif frame.kind != Kind.END:
-                    self._fail(connection, frame)
-                return
+        connection = self._send(data)
+        try:
+            while (frame := self._receive(connection, request_id)).kind == Kind.CHUNK:
+                yield protocol.decode_dict(frame.payload).get("data")
+        except BaseException:
+            # Left or failed before the end: what is still in the connection must reach no other call.
+            connection.close()
+            raise
+        self._give_back(connection)
+        if frame.kind != Kind.END:
+            yield protocol.result_of(frame)
 
     def stash(self, fields: dict[str, Any]) -> Any:
         """Send one stash operation; ``gunicorn.dirty.stash`` is the way to use it."""
@@ -209,50 +200,41 @@ class DirtyClient:
 
     def _exchange(self, request_id: int, data: bytes) -> Any:
         pieces: list[Any] = []
-        with self._borrow(data) as connection:
-            while True:
-                frame = self._receive(connection, request_id)
-                if frame.kind == Kind.RESPONSE:
-                    return protocol.result_of(frame)
-                if frame.kind == Kind.END:
-                    return pieces
-                if frame.kind != Kind.CHUNK:
-                    self._fail(connection, frame)
+        connection = self._send(data)
+        try:
+            while (frame := self._receive(connection, request_id)).kind == Kind.CHUNK:
                 pieces.append(protocol.decode_dict(frame.payload).get("data"))
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection)
+        return pieces if frame.kind == Kind.END else protocol.result_of(frame)
 
     def _receive(self, connection: _Connection, request_id: int) -> Frame:
         if self.timeout is None:
             return connection.receive(request_id, None)
         return connection.receive(request_id, time.monotonic() + self.timeout + SLACK)
 
-    def _fail(self, connection: _Connection, frame: Frame) -> None:
-        """Raise what the frame carries. The exchange is complete all the same: the connection is kept."""
-        self._give_back(connection)
-        protocol.result_of(frame)
-
-    @contextlib.contextmanager
-    def _borrow(self, data: bytes) -> Iterator[_Connection]:
-        """A connection on which ``data`` was sent. It is closed unless the exchange is completed."""
-        connection = self._send(data)
-        try:
-            yield connection
-        except BaseException:
-            if connection not in self._idle:
-                connection.close()
-            raise
-        self._give_back(connection)
-
     def _send(self, data: bytes) -> _Connection:
+        """A connection on which ``data`` was sent."""
         self._after_fork()
+        timeout = None if self.timeout is None else self.timeout + SLACK
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_fresh():
-                break
-            connection.close()
-        else:
-            connection = _Connection(self.socket_path, self.timeout)
+            try:
+                connection.send(data, timeout)
+            except DirtyConnectionError:
+                # Closed since its last call, by a dirty arbiter that has ended: it has not read the message,
+                # so it can be sent again.
+                connection.close()
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return connection
+        connection = _Connection(self.socket_path, timeout)
         try:
-            connection.send(data, self.timeout)
+            connection.send(data, timeout)
         except BaseException:
             connection.close()
             raise

@@ -101,13 +101,15 @@ class _Socket:
     async def _complete(self, rest: memoryview) -> None:
         """Half a message is out, and its sender is cancelled: the others on this connection need the rest."""
         with anyio.move_on_after(_WRITE_WAIT, shield=True):
-            while rest:
+            while rest and self.is_open:
                 await anyio.wait_writable(self.sock)
                 rest = self._send_some(rest)
             return
         self.close()
 
     def _send_some(self, data: memoryview) -> memoryview:
+        if not self.is_open:
+            raise self.broken("closed on this side")
         try:
             return data[self.sock.send(data) :]
         except BlockingIOError:
@@ -117,6 +119,8 @@ class _Socket:
 
     async def receive(self) -> list[Frame]:
         """The frames that come next, at least the start of one."""
+        if not self.is_open:
+            raise self.broken("closed on this side")
         await anyio.wait_readable(self.sock)
         try:
             count = self.sock.recv_into(self.decoder.space())

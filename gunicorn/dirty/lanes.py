@@ -7,6 +7,7 @@ exchanged, and a link whose answer has another id than was asked for is not trus
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Protocol
 
@@ -176,15 +177,17 @@ class Link:
         """Carry calls until the worker closes the link, or this side does."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._flush)
-                await self._carry()
+                nursery.start_soon(self._until_broken, self._flush)
+                await self._until_broken(self._carry)
                 nursery.cancel_scope.cancel()
-        except (trio.ClosedResourceError, OSError, DirtyProtocolError):
-            # Closed on this side, or broken; either way it has ended, and a call at work is answered below.
-            pass
         finally:
             self.close()
             await self._fail_call()
+
+    async def _until_broken(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Closed on this side, or broken: either way the link has ended, which its task then deals with."""
+        with contextlib.suppress(trio.ClosedResourceError, OSError, DirtyProtocolError):
+            await work()
 
     async def _carry(self) -> None:
         while True:
@@ -195,9 +198,8 @@ class Link:
 
     async def _pump(self) -> None:
         """Pass on what arrives, until the end of the link."""
-        while True:
-            if not await self._read():
-                return
+        # Passing the last answer on may close the link, and a closed socket cannot be waited for.
+        while self.is_open and await self._read():
             await self._pass_on()
 
     async def _pass_on(self) -> None:
@@ -318,7 +320,7 @@ class Link:
         while True:
             await self._flush_wanted.wait()
             self._flush_wanted = trio.Event()
-            while self._unsent:
+            while self._unsent and self.is_open:
                 await trio.lowlevel.wait_writable(self._sock)
                 try:
                     self._unsent = self._unsent[self._sock.send(self._unsent) :]

@@ -147,11 +147,15 @@ class Supervisor:
             for number in self.boot.early:
                 self._handle(number)
             self._reap()
-            await self.stopping.wait()
-            with self._draining:
-                self._draining.deadline = self.plan.deadline
-                await self.dispatcher.drain()
-            self._workers.cancel_scope.cancel()
+            try:
+                await self.stopping.wait()
+                with self._draining:
+                    self._draining.deadline = self.plan.deadline
+                    await self.dispatcher.drain()
+            finally:
+                # Also when a bug ends this nursery: the children's shields need their deadline.
+                self.stop(signal.SIGTERM, self.server.cfg.dirty_graceful_timeout)
+                self._workers.cancel_scope.cancel()
 
     async def _follow_master(self) -> None:
         """The end of the main arbiter is the end of the pool."""

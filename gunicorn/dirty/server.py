@@ -109,7 +109,7 @@ class Connection:
 
     async def _read_frames(self) -> None:
         decoder, sock = FrameDecoder(), self._sock
-        while True:
+        while self._is_open:
             await trio.lowlevel.wait_readable(sock)
             try:
                 count = sock.recv_into(decoder.space())

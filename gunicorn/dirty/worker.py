@@ -40,6 +40,9 @@ class DirtyWorker(Worker):
     def init_signals(self) -> None:
         super().init_signals()
         signal.signal(CANCEL_SIGNAL, self.handle_cancel)
+        # The main thread waits in a system call for its next call, and has to come out of it for a handler.
+        signal.siginterrupt(signal.SIGTERM, True)
+        signal.siginterrupt(signal.SIGUSR1, True)
 
     def load_wsgi(self) -> None:
         """Ask the arbiter which of the configured classes belong here, and make their instances."""

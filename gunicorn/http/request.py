@@ -85,6 +85,10 @@ class RequestReader:
         # The list is the application's, which may change it.
         return _new_request((*line, "1.1", self._headers.copy(), *self._said))
 
+    def forget(self) -> None:
+        """Let the next request be read as if it were the first."""
+        self._fields = ()
+
     def _remember(self, request: Request, head: bytes) -> None:
         fields = head[head.find(CRLF) + 2 :]
         if len(fields) <= _REMEMBERED:
@@ -101,8 +105,11 @@ class RequestReader:
             ProtocolError: 400, 413, 417, 421, 501 or 505.
         """
         policy = self._policy
-        self._fields = ()
-        method, target, path, query, version, target_scheme, authority = parse_request_line(lines[0], policy)
+        self.forget()
+        usual = parse_usual_line(lines[0])
+        method, target, path, query, version, target_scheme, authority = (
+            parse_request_line(lines[0], policy) if usual is None else (*usual, "1.1", None, None)
+        )
         del lines[0]
         if self._lenient:
             lines = normalise_lines(lines, policy)
@@ -133,24 +140,26 @@ class RequestReader:
 
         close, keep_alive, upgrade = connection_options(known.get(b"connection"))
         expect = known.get(b"expect")
-        request = Request(
-            method,
-            target,
-            path,
-            query,
-            version,
-            headers,
-            self._secure_scheme(known, headers) if self._trusted else self._scheme,
-            length,
-            coding is not None,
-            # RFC 9110 10.1.1: a server must ignore 100-continue in HTTP/1.0.
-            expect is not None and not http_1_0 and is_continue_expected(expect),
-            # RFC 9112 9.3: close wins. What follows CONNECT may be meant for a tunnel, whatever the answer
-            # was.
-            not close and (keep_alive or not http_1_0) and policy.keep_alive and method != "CONNECT",
-            # RFC 9110 7.8: Upgrade counts only with its connection option, and never in HTTP/1.0.
-            known.get(b"upgrade") if upgrade and not http_1_0 else None,
-            self.peer,
+        request = _new_request(
+            (
+                method,
+                target,
+                path,
+                query,
+                version,
+                headers,
+                self._secure_scheme(known, headers) if self._trusted else self._scheme,
+                length,
+                coding is not None,
+                # RFC 9110 10.1.1: a server must ignore 100-continue in HTTP/1.0.
+                expect is not None and not http_1_0 and is_continue_expected(expect),
+                # RFC 9112 9.3: close wins. What follows CONNECT may be meant for a tunnel, whatever the
+                # answer was.
+                not close and (keep_alive or not http_1_0) and policy.keep_alive and method != "CONNECT",
+                # RFC 9110 7.8: Upgrade counts only with its connection option, and never in HTTP/1.0.
+                known.get(b"upgrade") if upgrade and not http_1_0 else None,
+                self.peer,
+            )
         )
         if head and request.keep_alive and authority is None and not http_1_0:
             self._remember(request, head)

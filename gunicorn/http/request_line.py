@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gunicorn.errors import ProtocolError
-from gunicorn.http.grammar import ABSOLUTE_TARGET, TARGET_TEXT, TOKEN
+from gunicorn.http.grammar import ABSOLUTE_TARGET, TARGET_TEXT, TOKEN, USUAL_LINE
 from gunicorn.http.host import is_host
 
 if TYPE_CHECKING:
@@ -32,16 +32,11 @@ _VERSIONS = {b"HTTP/1.0": "1.0", **{b"HTTP/1.%d" % minor: "1.1" for minor in ran
 
 def parse_usual_line(line: bytes) -> tuple[str, bytes, bytes, bytes] | None:
     """Method, target, path and query of the usual HTTP/1.1 line; None for one that needs a closer look."""
-    parts = line.split(b" ")
-    if len(parts) != 3 or parts[2] != b"HTTP/1.1":
+    match = USUAL_LINE.fullmatch(line)
+    if match is None:
         return None
-    method, target = _METHODS.get(parts[0]), parts[1]
-    if method is None or target.translate(None, TARGET_TEXT) or not target.startswith(b"/"):
-        return None
-    if b"?" not in target:
-        return method, target, target, b""
-    path, _, query = target.partition(b"?")
-    return method, target, path, query
+    method, target, path, query = match.groups(b"")
+    return _METHODS[method], target, path, query
 
 
 def parse_request_line(line: bytes, policy: Policy) -> RequestLine:

@@ -187,7 +187,10 @@ class ResponseHead:
         LocalProtocolError: it must not be sent.
     """
 
-    __slots__ = ("close", "first", "has_date", "has_server", "length", "lines", "plain", "status", "upgrade")
+    # Defaults of the class instead of slots: few heads change them.
+    length: int | None = None
+    close = has_date = has_server = False
+    upgrade: bytes | None = None
 
     def __init__(
         self,
@@ -202,9 +205,6 @@ class ResponseHead:
         self.plain = status not in _BODILESS
         self.first = _STATUS_LINES[status, reason]
         self.lines: list[bytes] = []
-        self.length: int | None = None
-        self.close = self.has_date = self.has_server = False
-        self.upgrade: bytes | None = None
         lines, known = self.lines, _TEXT_LINES if text else _LINES
         for field in headers:
             try:

@@ -7,15 +7,14 @@ they may override are the ones that existing classes rely on.
 from __future__ import annotations
 
 import fcntl
-import math
 import os
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.process.messages import WorkerLeaving, WorkerReady
 from gunicorn.process.slots import SlotState
+from gunicorn.workers.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,36 +25,6 @@ if TYPE_CHECKING:
     from gunicorn.process.slots import Slot
 
 __all__ = ["Heartbeat", "Worker"]
-
-
-class Heartbeat:
-    """The ``worker.tmp`` of old: a beat for classes that poke it instead of calling ``worker.notify()``.
-
-    The file that it once was is gone: a beat is a deadline in shared memory (``slot.deadline``).
-    """
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self._last = time.monotonic()
-
-    def notify(self) -> None:
-        """Promise to beat again within ``timeout`` seconds; 0 promises nothing."""
-        self._last = now = time.monotonic()
-        slot = self._worker.slot
-        if slot is not None:
-            timeout = self._worker.cfg.timeout
-            slot.deadline = now + timeout if timeout else math.inf
-
-    def last_update(self) -> float:
-        """Monotonic seconds of the latest beat."""
-        return self._last
-
-    def fileno(self) -> int:
-        """A descriptor of this process, for code that marks it close-on-exec."""
-        return self._worker.PIPE[0]
-
-    def close(self) -> None:
-        """Nothing to close; here for classes that do."""
 
 
 class Worker:

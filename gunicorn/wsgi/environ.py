@@ -153,8 +153,8 @@ def request_environ(
     environ["RAW_URI"] = uri
     environ["QUERY_STRING"] = query.decode("latin-1") if query else ""
     if b"%" in path:
-        path = unquote(path)
-    environ["PATH_INFO"] = uri if path is target else path.decode("latin-1")
+        path = unquote(path)  # which makes it shorter than the target
+    environ["PATH_INFO"] = uri if len(path) == len(target) else path.decode("latin-1")
     if environ["SCRIPT_NAME"]:
         _cut_script_name(environ)
     return environ

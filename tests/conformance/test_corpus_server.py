@@ -21,6 +21,7 @@ WORKERS = {
     "gthread": ("-k", "gthread", "--threads", "3"),
     "asyncio": ("-k", "asgi", "--asgi-loop", "asyncio"),
     "uvloop": ("-k", "asgi", "--asgi-loop", "uvloop"),
+    "trio": ("-k", "asgi", "--asgi-loop", "trio"),
 }
 GROUPS = groups(ALL)
 DEFAULTS = GROUPS[()]

@@ -44,7 +44,7 @@ def serve(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
 
 @pytest.fixture
 def controlled(serve: Callable[..., Server]) -> Iterator[Callable[..., tuple[Server, ControlClient]]]:
-    """``controlled(...)`` starts a server as ``serve`` does, and gives a client connected to its control socket."""
+    """``controlled(...)`` starts a server as ``serve`` does: the server, and a client of its socket."""
     with ExitStack() as stack:
 
         def start(*args: str, **options: Any) -> tuple[Server, ControlClient]:

@@ -193,7 +193,8 @@ def test_a_reload_that_cannot_finish_is_called_off_by_the_next(serve, tmp_path):
     server.wait_workers(2)
     server.configure("wsgi_app = 'probe:app'\n")
     server.signal(signal.SIGHUP)
-    (worker,) = server.wait_workers(1, timeout=15)
+    wait_until(lambda: server.get("/pid").isdigit(), 15, "an answer of the latest application")
+    (worker,) = server.wait_workers(1)
     assert int(server.get("/pid")) == worker
 
 

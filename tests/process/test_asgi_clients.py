@@ -210,8 +210,8 @@ def test_two_receivers_both_learn_of_the_disconnect(loop, notes):
 def test_a_client_that_ends_its_side_still_gets_its_answer(loop, seconds):
     @http_only
     async def app(scope, receive, send):
-        data = await read_body(receive)
         await asyncio.sleep(seconds)
+        data = await read_body(receive)
         await start(send)
         await body(send, data, more=True)
         await asyncio.sleep(0.01)

@@ -68,6 +68,50 @@ def test_a_client_that_leaves_is_seen_at_once(notes, leave, started):
         assert time.monotonic() - left < 0.25
 
 
+@pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["fin", "rst"])
+def test_who_does_not_end_is_cancelled_when_the_grace_period_does(notes, leave):
+    @http_only
+    async def app(scope, receive, send):
+        notes("begun")
+        try:
+            await trio.sleep(30)
+        except trio.Cancelled:
+            notes("cancelled")
+            raise
+
+    with worker_of(app, asgi_disconnect_grace_period=1) as worker:
+        client = worker.connect()
+        client.sendall(GET)
+        wait_until(lambda: "begun" in notes)
+        left = time.monotonic()
+        leave(client)
+        wait_until(lambda: "cancelled" in notes)
+        assert 0.9 < time.monotonic() - left < 2
+        worker.slot_idle()
+        assert worker.log() == ""
+
+
+def test_two_receivers_both_learn_of_the_disconnect(notes):
+    @http_only
+    async def app(scope, receive, send):
+        await receive()
+
+        async def listen():
+            notes((await receive())["type"])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            nursery.start_soon(listen)
+            notes("waiting")
+
+    with worker_of(app) as worker:
+        client = worker.connect()
+        client.sendall(GET)
+        wait_until(lambda: "waiting" in notes)
+        client.close()
+        wait_until(lambda: notes.lines.count("http.disconnect") == 2)
+
+
 def test_shielded_cleanup_runs_to_its_end_and_the_rest_is_cancelled(notes):
     @http_only
     async def app(scope, receive, send):
@@ -440,5 +484,19 @@ def test_the_anyio_example(example, loop):
             assert one.recv(timeout=5) == "to me"
             two.send("to all")
             assert one.recv(timeout=5) == "to all"
+        assert worker.stop() < 3
+        assert "Traceback" not in worker.log()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # litestar's own, about the style of the example
+@pytest.mark.parametrize("framework", ["starlette", "fastapi", "litestar"])
+def test_frameworks_that_know_trio(example, framework):
+    pytest.importorskip(framework)
+    with worker_of(example(f"asgi_{framework}")) as worker:
+        assert b"Hello, you!" in worker.get("/hello/you")[1]
+        with connect(socket_url(worker) + "echo", proxy=None) as ws:
+            for text in ("a", "ü" * 10_000):
+                ws.send(text)
+                assert ws.recv(timeout=5) == text
         assert worker.stop() < 3
         assert "Traceback" not in worker.log()

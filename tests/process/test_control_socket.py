@@ -7,18 +7,21 @@ import os
 import shutil
 import signal
 import stat
-import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control_harness import NOBODY, as_user, client_of, descriptors, gunicornc
+from control_harness import NOBODY, PACKAGES, as_user, client_of, descriptors, gunicornc, python_for_others
 from harness import ROOT, wait_gone, wait_until
 
 from gunicorn.control.client import CommandError, ControlClient
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0 or python_for_others() is None,
+    reason="only root can become another user, who needs an interpreter",
+)
 PLAIN = {"XDG_RUNTIME_DIR": None, "RUNTIME_DIRECTORY": None}
 
 
@@ -103,25 +106,46 @@ def test_a_path_that_cannot_be_is_one_line_of_information(serve, path):
     server.wait_for(r"\[INFO\] No control socket: .*" + path[:30])
     assert server.get() == "Hello, World!\n"
     assert is_quiet(server.log)
+    (before,) = server.wait_workers(1)
     server.signal(signal.SIGHUP)
+    wait_gone(before)
     server.signal(signal.SIGTTIN)
     server.wait_workers(2)
     assert server.count("(?i)control") == 1  # and no more of them later
 
 
+# Exponential time in C code that holds the interpreter lock all the while.
+REGEX = """
+import re
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/regex":
+        re.match(r"(a+)+$", "a" * 40 + "b")
+    start_response("200 OK", [])
+    return [b"mine"]
+"""
+
+
 @needs_root
 def test_a_user_without_account_or_home(controlled, folder):
-    app = folder / "mine.py"
-    app.write_text("def app(e, start_response):\n    start_response('200 OK', [])\n    return [b'mine']\n")
-    command = as_user(NOBODY, sys.executable, "-m", "gunicorn")
-    env = {"HOME": "/", "PYTHONPATH": f"{folder}:{ROOT}"}
+    (folder / "mine.py").write_text(REGEX)
+    command = as_user(NOBODY, str(python_for_others()), "-m", "gunicorn")
+    env = {"HOME": "/", "PYTHONPATH": f"{folder}:{ROOT}:{PACKAGES}"}
     server, client = controlled(app="mine:app", command=command, cwd=folder, env=env)
     assert client.socket_path == f"@gunicorn-{NOBODY}"
     assert client.send_command("show stats")["pid"] == server.pid  # root may
     assert server.get() == "mine"
     assert is_quiet(server.log)
-    done = gunicornc("show", "workers", uid=NOBODY, env={**PLAIN, "HOME": "/"}, cwd=folder)
-    assert done.returncode == 0, done.stderr
+    args = {"uid": NOBODY, "env": {**PLAIN, "HOME": "/"}, "cwd": folder}
+    assert gunicornc("show", "workers", **args).returncode == 0
+    with server.connect() as stuck:
+        stuck.sendall(b"GET /regex HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: client.send_command("show requests")["count"], 5, "the request")
+        (worker,) = client.send_command("show workers")["workers"]
+        started = time.monotonic()
+        (one,) = client.send_command(f"stack {worker['pid']}")["stacks"]
+        assert time.monotonic() - started < 1
+        assert "mine.py" in one["stack"]
+        server.signal(signal.SIGKILL, worker["pid"])
 
 
 # --- whose ---

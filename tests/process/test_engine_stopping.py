@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 from engine_worker import EngineWorker, read_all, read_answer, split
-from harness import UNMEASURED, server_environment
+from harness import UNMEASURED, server_environment, wait_until
 
 from gunicorn.process.messages import WorkerLeaving, WorkerReady
 from gunicorn.process.slots import SlotState
@@ -129,6 +129,16 @@ def test_a_worker_that_leaves_a_living_server_waits_for_the_next_request_of_each
             assert b"Connection: close" in head
             assert body == b"hi"
         assert worker.wait() == 0
+
+
+def test_a_second_term_ends_the_patience_of_a_worker_that_leaves(kind):
+    with EngineWorker(hello, keepalive=30, graceful_timeout=30, **kind) as worker, worker.connect() as sock:
+        sock.sendall(GET)
+        read_answer(sock)
+        worker.slot.state = SlotState.DRAINING
+        worker.kill(signal.SIGTERM)
+        wait_until(lambda: not worker.listens(), what="the drain")
+        assert worker.stop() < 4
 
 
 def test_a_worker_that_leaves_a_living_server_does_not_wait_beyond_keepalive(kind):

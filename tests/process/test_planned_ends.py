@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from harness import Server, wait_gone, wait_until
+from harness import wait_gone, wait_until
 from load import Load
 
 LEAKY = """

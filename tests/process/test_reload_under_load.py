@@ -13,7 +13,21 @@ import pytest
 from harness import Server, is_running, wait_gone, wait_until
 from load import Load
 
-ANSWER = "def app(environ, start_response):\n    start_response('200 OK', [('Content-Length', '{}')])\n    return [{!r}]\n"
+# A worker's code must have been imported before the test breaks the file.
+LOADED = "def post_worker_init(worker):\n    worker.log.info('Loaded in %s', worker.pid)\n"
+ANSWER = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "{}")])
+    return [{!r}]
+"""
+SLOW = """
+import time
+time.sleep(0.3)
+def app(environ, start_response):
+    time.sleep(0.2)
+    start_response("200 OK", [])
+    return [b"x"]
+"""
 WORKERS = 3
 
 
@@ -27,7 +41,7 @@ def deploy(folder: Path, version: str) -> str:
 
 
 class Census(threading.Thread):
-    """Counts the server's workers all the time; ``most`` is the highest count, ``titles`` need setproctitle."""
+    """Counts the server's workers, by their titles, all the time; ``most`` is the highest count."""
 
     def __init__(self, server: Server) -> None:
         super().__init__()
@@ -93,10 +107,7 @@ def test_a_reload_every_moment_loses_no_request(serve, workers, tmp_path, keep_a
 
 def test_never_fewer_workers_serve_than_wanted(serve, tmp_path):
     """Each of as many requests as there are workers must find one that is free, at every moment."""
-    (tmp_path / "slow_boot.py").write_text(
-        "import time\ntime.sleep(0.3)\n"
-        "def app(environ, start_response):\n    time.sleep(0.2)\n    start_response('200 OK', [])\n    return [b'x']\n"
-    )
+    (tmp_path / "slow_boot.py").write_text(SLOW)
     server = serve("-w", str(WORKERS), app="slow_boot:app", cwd=tmp_path)
     server.get()
     workers = server.wait_workers(WORKERS)
@@ -115,7 +126,7 @@ def test_never_fewer_workers_serve_than_wanted(serve, tmp_path):
 BROKEN = {
     "raises at import": ("app", "raise RuntimeError('no database')\n", "no database"),
     "syntax error in the code": ("app", "def app(:\n", "SyntaxError"),
-    "syntax error in the file": ("config", "workers = = 2\n", "SyntaxError"),
+    "syntax error in the file": ("config", "workers = = 2\n", "line 1: syntax error"),
     "wrong value": ("config", "workers = 'many'\n", "workers"),
 }
 
@@ -125,9 +136,9 @@ BROKEN = {
 def test_a_reload_that_cannot_work_changes_nothing(serve, tmp_path, case, preload):
     where, text, said = BROKEN[case]
     app = deploy(tmp_path, "v0")
-    good = f"workers = 2\npreload_app = {preload}\n"
+    good = f"workers = 2\npreload_app = {preload}\n{LOADED}"
     server = serve(app=app, cwd=tmp_path, config=good)
-    assert server.get() == "v0"
+    wait_until(lambda: server.count("Loaded in") == 2, 10, "two workers that have the first version")
     before = server.wait_workers(2)
     with Load(server, keep_alive=True) as load:
         mark = server.mark()
@@ -154,14 +165,16 @@ def test_idle_connections_are_answered_once_more_and_none_is_reset(serve, worker
     server.get()
     before = server.wait_workers(2)
     request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    lost = []
     with ExitStack() as stack:
         idle = [stack.enter_context(server.connect()) for _ in range(300)]
         for client in idle:
             client.sendall(request)
             assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        mark = server.mark()
         server.signal(signal.SIGHUP)
-        wait_until(lambda: len(set(server.workers()) - set(before)) == 2, 10, "two new workers")
-        lost = []
+        server.wait_for("Booting worker", since=mark)
+        server.get()
         for number, client in enumerate(idle):
             try:
                 client.sendall(request)
@@ -170,7 +183,7 @@ def test_idle_connections_are_answered_once_more_and_none_is_reset(serve, worker
                     lost.append(f"{number}: {answer!r}")
             except OSError as error:
                 lost.append(f"{number}: {error!r}")
-        assert lost == []
+    assert lost == []
     wait_gone(*before)
 
 

@@ -12,6 +12,8 @@ from harness import Server, is_running, wait_gone, wait_until
 from load import Load
 
 OPTIONS = ("--upgrade-in-place", "-w", "2")
+# A worker's code must have been imported before the test breaks the file.
+LOADED = "def post_worker_init(worker):\n    worker.log.info('Loaded in %s', worker.pid)\n"
 ANSWER = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [{!r}]\n"
 
 
@@ -97,8 +99,8 @@ def test_a_configuration_that_does_not_load_stops_nothing(serve):
 
 def test_an_application_that_does_not_load_leaves_the_old_workers(serve, tmp_path):
     (tmp_path / "changing.py").write_text(ANSWER.format(b"old"))
-    server = serve(*OPTIONS, app="changing:app", cwd=tmp_path)
-    assert server.get() == "old"
+    server = serve(*OPTIONS, app="changing:app", cwd=tmp_path, config=LOADED)
+    wait_until(lambda: server.count("Loaded in") == 2, 10, "two workers that have the old code")
     before = server.wait_workers(2)
     (tmp_path / "changing.py").write_text("import nosuchmodule\n")
     server.signal(signal.SIGUSR2)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import Server, server_environment
+import attrs
+from harness import ROOT, Server, server_environment
 
 from gunicorn.control.client import ControlClient
 
@@ -25,16 +28,33 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def client_of(server: Server, since: int = 0) -> ControlClient:
-    """A client of the socket that the log names."""
-    client = ControlClient(server.wait_for(r"Control socket: (\S+)", since=since)[1])
-    client.connect()
-    return client
+def python_for_others() -> str | None:
+    """An interpreter of our version that every user may run; None when there is none."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    system = shutil.which(version, path="/usr/local/bin:/usr/bin")
+    candidates = (sys.executable, os.path.join(sys.base_prefix, "bin", version), system)
+    return next((one for one in candidates if one and _is_readable(one) and _is_readable(PACKAGES)), None)
+
+
+def _is_readable(path: str) -> bool:
+    place = Path(path).resolve()
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in place.parents)
+
+
+#: What that interpreter needs to find the packages of this one.
+PACKAGES = str(Path(attrs.__file__).parent.parent)
 
 
 def as_user(uid: int, *command: str) -> list[str]:
     """``command`` as it is run by root to be run as ``uid``."""
     return [sys.executable, "-c", AS_USER, str(uid), *command]
+
+
+def client_of(server: Server, since: int = 0) -> ControlClient:
+    """A client of the socket that the log names."""
+    client = ControlClient(server.wait_for(r"Control socket: (\S+)", since=since)[1])
+    client.connect()
+    return client
 
 
 def gunicornc(
@@ -46,9 +66,13 @@ def gunicornc(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, with pipes for a terminal."""
     command = [*GUNICORNC, *args]
+    environment = server_environment(env)
+    if uid is not None:
+        command = as_user(uid, str(python_for_others()), *command[1:])
+        environment["PYTHONPATH"] += f":{ROOT}:{PACKAGES}"
     return subprocess.run(
-        command if uid is None else as_user(uid, *command),
-        env=server_environment(env),
+        command,
+        env=environment,
         cwd=cwd,
         input=stdin or "",
         capture_output=True,

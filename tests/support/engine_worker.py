@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -128,6 +129,12 @@ class EngineWorker:
         with self.connect() as sock:
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
             return split(read_all(sock))
+
+    def listens(self) -> bool:
+        """Whether the listener is in its epoll set, as proc(5) shows it in fdinfo."""
+        infos = [info.read_text() for info in Path(f"/proc/{self.pid}/fdinfo").iterdir()]
+        watched = {int(line.split()[1]) for info in infos for line in info.splitlines() if "tfd:" in line}
+        return self.listeners[0].fileno() in watched
 
     def slot_idle(self) -> None:
         """Wait until the worker has no connection."""

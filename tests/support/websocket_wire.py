@@ -47,10 +47,11 @@ def _request(data: bytes) -> tuple[ServerConnection, Request]:
 class CLIENT:
     """The ``websockets`` client's protocol, without a network."""
 
-    def __init__(self, extensions: str) -> None:
+    def __init__(self, extensions: str, **parameters: Any) -> None:
         self.protocol = ClientProtocol(parse_uri("ws://example.com/chat"), max_size=None)
         if extensions:
-            self.protocol.available_extensions = [ClientPerMessageDeflateFactory(client_max_window_bits=True)]
+            offer = ClientPerMessageDeflateFactory(**(parameters or {"client_max_window_bits": True}))
+            self.protocol.available_extensions = [offer]
         self.protocol.send_request(self.protocol.connect())
         self.opcodes: list[Opcode] = []
         self._messages: list[tuple[Opcode, bytes]] = []

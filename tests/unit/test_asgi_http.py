@@ -186,6 +186,7 @@ def test_send_raises_when_the_client_is_gone_and_receive_says_so():
 def test_a_notice_lets_the_answer_through():
     _, exchange = begin()
     exchange.notice_disconnect()
+    assert exchange.next_message() == {"type": "http.request", "body": b"", "more_body": False}
     assert exchange.next_message() == {"type": "http.disconnect"}
     exchange.send(start())
     assert b"hello" in exchange.send(body(b"hello"))

@@ -77,6 +77,31 @@ def test_compressed_messages_arrive():
     assert received(session) == ["hello " * 1000]
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"server_no_context_takeover": True},
+        {"client_no_context_takeover": True},
+        {"server_no_context_takeover": True, "client_no_context_takeover": True},
+        {"server_max_window_bits": 9},
+        {"client_max_window_bits": 9},
+        {"server_max_window_bits": 15, "client_max_window_bits": 15},
+    ],
+    ids=lambda parameters: ", ".join(f"{name}={value}" for name, value in parameters.items()),
+)
+def test_every_form_of_compression_goes_both_ways(parameters):
+    client = CLIENT(DEFLATE, **parameters)
+    session = accepted(client)
+    sent = [(f"word {size} " * size)[:size] for size in (0, 16, 64, 256, 1024, 4096, 70_000, 200_000)] * 2
+    for text in sent:
+        client.protocol.send_text(text.encode())
+        session.receive_data(client.data_to_send())
+        client.receive_data(
+            join(session.send({"type": "websocket.send", "text": session.next_message()["text"]}))
+        )
+    assert client.messages() == sent
+
+
 def test_a_large_message_is_several_frames_and_urgent_ones_fit_between():
     client = CLIENT("")
     session = accepted(client)

@@ -474,8 +474,8 @@ def test_ordinary_names_get_none(text):
 
 
 def test_what_is_not_effective_is_said_once():
-    write("dirty_workers = 2\nworker_class = 'gevent'\n")
-    assert loaded().warnings == ["accepted, not yet effective: worker_class, dirty_workers"]
+    write("http2_max_concurrent_streams = 2\nworker_class = 'gevent'\n")
+    assert loaded().warnings == ["accepted, not yet effective: worker_class, http2_max_concurrent_streams"]
     write("protocol = 'http'\nasgi_loop = 'auto'\ncontrol_socket = None")
     assert loaded().warnings == []
 

@@ -352,7 +352,7 @@ def test_some_settings_can_be_left_out():
 
 def test_checks_may_run_twice():
     cfg = Config()
-    cfg.set("dirty_workers", 2)
+    cfg.set("http2_max_concurrent_streams", 2)
     check(cfg)
     check(cfg)
     assert len(cfg.warnings) == 1

@@ -22,6 +22,8 @@ NEW = {
     "handshake_timeout": 10,
     "limit_request_body": 0,
     "lifespan_timeout": 0,
+    "dirty_cancel_abandoned": False,
+    "dirty_queue_size": 1000,
     "drain_delay": 0,
     "max_worker_lifetime": 0,
     "max_worker_lifetime_jitter": 0,

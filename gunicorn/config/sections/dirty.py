@@ -64,7 +64,7 @@ SETTINGS = (
         "--dirty-queue-size",
         1000,
         """
-        Calls that may wait for one process of the pool. When every process that could take a call has so many,
+        Calls that may wait for one process of the pool. If every process that could take a call has so many,
         the call is refused at once.
         """,
         since="28.0",

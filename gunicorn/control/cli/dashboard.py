@@ -124,7 +124,7 @@ def _fact(label: str, value: str, style: str = "") -> Text:
 def _dirty(dirty: Mapping[str, Any]) -> str:
     if not dirty["enabled"]:
         return "off"
-    backlog = sum(worker.get("queued", 0) for worker in dirty["workers"])
+    backlog = sum(worker.get("backlog", 0) for worker in dirty["workers"])
     return f"{len(dirty['workers'])} ({backlog} wait)"
 
 

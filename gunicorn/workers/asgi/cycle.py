@@ -29,19 +29,18 @@ class Cycle:
         responded: The response is over, and the connection has gone on.
     """
 
-    __slots__ = ("_connection", "_started", "_yielded_at", "entry", "exchange", "reason", "responded", "task")
-
+    # Defaults on the class and no slots, as in HttpExchange: most of these are never written.
+    task: asyncio.Task[None] | None = None
+    reason = ""
+    responded = False
     go_away = None
+    _started = False
+    _yielded_at = 0
 
     def __init__(self, connection: Connection, exchange: HttpExchange, entry: Entry) -> None:
         self._connection = connection
         self.exchange = exchange
         self.entry = entry
-        self.task: asyncio.Task[None] | None = None
-        self.reason = ""
-        self.responded = False
-        self._started = False
-        self._yielded_at = 0
 
     async def receive(self) -> Message:
         exchange = self.exchange

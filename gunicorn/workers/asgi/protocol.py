@@ -52,6 +52,12 @@ class _Phase(Enum):
     CLOSED = "closed, or about to be"
 
 
+# Bound to names, as in gunicorn.http.connection: finding a member of an Enum class takes CPython 3.11 0.1 us.
+_OPEN = _Phase.OPEN
+_NEXT, _SKIP_BODY, _LINGER = After.NEXT, After.SKIP_BODY, After.LINGER
+_IDLE = Wait.IDLE
+
+
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket.
 
@@ -79,7 +85,7 @@ class Connection(asyncio.Protocol):
         self.write_paused = False
         self.can_send_files = service.send_files
         self._server = server
-        self._phase = _Phase.OPEN
+        self._phase = _OPEN
         self._current: Cycle | SocketCycle | None = None
         self._leftovers = 0
         self._eof = False
@@ -109,7 +115,7 @@ class Connection(asyncio.Protocol):
             self.begin_drain()
 
     def data_received(self, data: bytes) -> None:
-        if self._phase is not _Phase.OPEN:
+        if self._phase is not _OPEN:
             _RECEIVERS[self._phase](self, data)
             return
         http = self.http
@@ -152,7 +158,7 @@ class Connection(asyncio.Protocol):
         self.write_paused = False
         self.alarms.clear(Wait.WRITE)
         self._wake_writers()
-        if self._current is None and self._phase is _Phase.OPEN:
+        if self._current is None and self._phase is _OPEN:
             self._advance()
 
     # Requests
@@ -176,7 +182,7 @@ class Connection(asyncio.Protocol):
     def _expect_head(self) -> None:
         alarms = self.alarms
         if self.http.waiting_for_head and not alarms.is_set(Wait.HEAD):
-            alarms.clear(Wait.IDLE)
+            alarms.clear(_IDLE)
             alarms.set(Wait.HEAD, self.service.header_timeout)
 
     def _begin(self, request: Request) -> None:
@@ -231,35 +237,35 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _follow(self, after: After) -> None:
-        if after is After.NEXT:
+        if after is _NEXT:
             self._next_cycle()
-        elif after is After.SKIP_BODY:
+        elif after is _SKIP_BODY:
             self._phase = _Phase.SKIPPING
             self.resume_reading()
             self.alarms.set(Wait.BODY, self.service.body_timeout)
-        elif after is After.LINGER:
+        elif after is _LINGER:
             self._linger()
         else:
             self.close()
 
     def _next_cycle(self) -> None:
-        http = self.http
-        http.start_next_cycle()
-        self._phase = _Phase.OPEN
-        self.resume_reading()
-        self.alarms.set(Wait.IDLE, self.service.keepalive)
-        if http.buffered:
+        more = self.http.start_next_cycle()
+        self._phase = _OPEN
+        if self._reading_paused:
+            self.resume_reading()
+        self.alarms.set(_IDLE, self.service.keepalive)
+        if more:
             self._advance()
         elif self._eof:
             self.close()
         elif self.service.draining:
             # Its last answer may not have said that the connection closes.
-            self.alarms.set(Wait.IDLE, _DRAIN_NEXT)
+            self.alarms.set(_IDLE, _DRAIN_NEXT)
 
     def leftover_over(self) -> None:
         """An application that went on after its response has returned."""
         self._leftovers -= 1
-        if self._current is None and self._phase is _Phase.OPEN and self.http.buffered:
+        if self._current is None and self._phase is _OPEN and self.http.buffered:
             self._advance()
 
     def _refuse(self, error: ProtocolError) -> None:
@@ -396,7 +402,7 @@ class Connection(asyncio.Protocol):
         """The worker takes no new work: what is under way ends with ``Connection: close``."""
         self.http.announce_close()
         # A client that is about to send has a moment; one that is merely connected must not hold up the stop.
-        self.alarms.limit(Wait.IDLE, _DRAIN_IDLE)
+        self.alarms.limit(_IDLE, _DRAIN_IDLE)
         self.alarms.limit(Wait.CLOSE, _LINGER_DRAINING)
         if not self.http.buffered:
             self.alarms.limit(Wait.HEAD, _DRAIN_IDLE)
@@ -424,19 +430,19 @@ class Connection(asyncio.Protocol):
     def _wait_for_end(self) -> None:
         """The transport has no deadline of its own for the last bytes, nor for the client's end."""
         alarms = self.alarms
-        for wait in (Wait.HEAD, Wait.IDLE, Wait.BODY):
-            alarms.clear(wait)
-        if self.transport.get_write_buffer_size():
-            self._expect_progress()
+        alarms.head_arrived()
+        alarms.clear(Wait.BODY)
         alarms.set(Wait.CLOSE, _LINGER_DRAINING if self.service.draining else _LINGER_SECONDS)
 
     def _end_late(self) -> None:
         if self.lost:
             return
-        if self.transport.get_write_buffer_size():
-            self.alarms.set(Wait.CLOSE, _LINGER_SECONDS)  # WRITE decides about a client that takes nothing
-        else:
+        if not self.transport.get_write_buffer_size():
             self.transport.abort()
+            return
+        self.alarms.set(Wait.CLOSE, _LINGER_SECONDS)
+        if not self.alarms.is_set(Wait.WRITE):
+            self._expect_progress()  # from here on WRITE decides about a client that takes nothing
 
     def end_idle(self) -> None:
         """Close, unless an application is at work here."""

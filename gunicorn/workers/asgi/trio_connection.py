@@ -187,7 +187,7 @@ class Connection:
         finally:
             service.cycles.discard(cycle)
             service.wake()
-        return After.LINGER
+        return After.CLOSE if self.link.broken else After.LINGER
 
     async def _follow(self, cycle: Cycle) -> After:
         """What comes after a response; the next request, if it may come, is waited for elsewhere."""
@@ -198,6 +198,7 @@ class Connection:
             after = cycle.exchange.after()
         if self.link.broken:
             return After.CLOSE
+        self.due = inf
         while self._leftovers >= _LEFTOVERS:
             await self.intake.change()
         if after is After.NEXT:

@@ -1,6 +1,7 @@
 """WSGI over blocking threads that share one poller.
 
-``poller`` one-shot readiness, ``link`` one accepted connection, ``tls`` contexts and handshakes,
-``exchange`` one request and its answer, ``server`` the threads' common work: accept, claim, serve, park,
-reap, drain.
+``poller`` one-shot readiness, ``acceptor`` listeners and who is connected, ``link`` one connection, ``tls``
+contexts and handshakes, ``waiting`` connections that wait for their clients, ``exchange`` one request and its
+answer, ``body`` its content, ``deadlines`` requests that take too long, ``server`` the threads' common work:
+claim, serve, park, reap, drain. ``worker`` is what the worker classes have in common.
 """

@@ -33,6 +33,7 @@ class EngineWorker(Worker):
     engine: Engine | None = None
     orphaned = False
     is_stuck = False
+    stop_signals = 0
     tls: ssl.SSLContext | None = None
     multithread = False
     next_beat = 0.0
@@ -85,9 +86,12 @@ class EngineWorker(Worker):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
+        self.stop_signals += 1
         if self.engine is not None:
             # Now and not when the loop gets to it: a request may be running, and its answer can still say so.
             self.engine.announce_close()
+            if self.engine.draining:
+                self.engine.hurry()
 
     def beat(self, now: float) -> None:
         """Notify, but not more often than the deadline needs."""
@@ -118,7 +122,7 @@ class EngineWorker(Worker):
         """
         retired = False
         if self.slot is not None:
-            retired = self.slot.state is SlotState.DRAINING
+            retired = self.slot.state is SlotState.DRAINING and self.stop_signals < 2
             self.slot.state = SlotState.DRAINING
         patience: float = self.cfg.graceful_timeout
         deadline = time.monotonic() + (min(patience, _ORPHANED) if self.orphaned else patience)

@@ -1,0 +1,218 @@
+"""The short ways through the connection say what the long ways say."""
+
+from __future__ import annotations
+
+import pytest
+from corpus.catalogue import ALL
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gunicorn.http import (
+    NEED_DATA,
+    PAUSED,
+    ConnectionClosed,
+    Data,
+    EndOfMessage,
+    LocalProtocolError,
+    Peer,
+    Policy,
+    ProtocolError,
+    Response,
+    ServerConnection,
+)
+from gunicorn.http.response import ResponseHead
+
+PEER = Peer("127.0.0.1", 40000)
+
+
+def connection(**rules):
+    return ServerConnection(Policy(date=lambda: b"D", **rules), PEER)
+
+
+# Requests with the fields of the one before.
+
+
+def hear(http, data):
+    """The events that ``data`` makes, up to the end of its first request, or its fault."""
+    http.receive_data(data)
+    events = []
+    try:
+        while True:
+            event = http.next_event()
+            if event in (NEED_DATA, PAUSED) or isinstance(event, ConnectionClosed):
+                return events
+            events.append(event)
+    except ProtocolError as error:
+        return [*events, (error.status, error.rule)]
+
+
+def answered(http):
+    """End the cycle of a request that has been read to its end; whether another may follow."""
+    http.send(Response(204))
+    http.send(EndOfMessage())
+    if http.must_close:
+        return False
+    http.start_next_cycle()
+    return True
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if not case.settings], ids=lambda case: case.name)
+def test_verdict_is_the_same_behind_a_request_with_the_same_fields(case):
+    _, _, rest = case.data.partition(b"\r\n")
+    fields, end, _ = rest.partition(b"\r\n\r\n")
+    http = connection()
+    heard = hear(http, b"GET / HTTP/1.1\r\n" + fields + end)
+    if not (end and heard and heard[-1] == EndOfMessage() and answered(http)):
+        return  # these fields cannot come before anything
+    assert hear(http, case.data) == hear(connection(), case.data)
+
+
+def test_only_a_request_with_the_very_same_fields_repeats_them():
+    http = connection()
+    seen = []
+    for field in (b"A: 1", b"A: 1", b"A: 2", b"a: 2", b"a: 2"):
+        hear(http, b"GET / HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n")
+        seen.append(http.fields_repeated)
+        answered(http)
+    assert seen == [False, True, False, False, True]
+
+
+def test_fields_of_another_version_or_form_of_target_are_not_repeated():
+    http = connection()
+    fields = b"Host: a\r\nConnection: keep-alive\r\n\r\n"
+    lines = (
+        b"GET / HTTP/1.0",
+        b"GET / HTTP/1.1",
+        b"GET http://b/ HTTP/1.1",
+        b"GET / HTTP/1.1",
+        b"GET / HTTP/1.1",
+    )
+    heard = []
+    for line in lines:
+        request = hear(http, line + b"\r\n" + fields)[0]
+        heard.append((http.fields_repeated, request.version, dict(request.headers)[b"host"]))
+        answered(http)
+    assert heard == [
+        (False, "1.0", b"a"),
+        (False, "1.1", b"a"),
+        (False, "1.1", b"b"),
+        (False, "1.1", b"a"),
+        (True, "1.1", b"a"),
+    ]
+
+
+def test_what_an_application_does_to_its_headers_is_not_seen_by_the_next_request():
+    http = connection()
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    for _ in range(3):
+        request = hear(http, data)[0]
+        assert request.headers == [(b"host", b"a")]
+        request.headers.append((b"x-user", b"root"))
+        answered(http)
+
+
+TARGETS = st.sampled_from([b"/", b"/a?b", b"/%20", b"/a b", b"*", b"/\x7f", b""])
+
+
+@given(st.lists(TARGETS, max_size=5), st.data())
+def test_pipelined_and_in_pieces_it_is_the_same(targets, data):
+    stream = b"".join(b"GET %b HTTP/1.1\r\nHost: a\r\nB: c\r\n\r\n" % target for target in targets)
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=6).map(sorted))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert play([stream]) == play(pieces)
+
+
+def play(pieces):
+    """All events of a connection whose requests are answered at once, up to its end."""
+    http, heard = connection(), []
+    for piece in filter(None, pieces):
+        http.receive_data(piece)
+        try:
+            while (event := http.next_event()) is not NEED_DATA:
+                heard.append(event)
+                if isinstance(event, EndOfMessage) and not answered(http):
+                    return heard
+        except ProtocolError as error:
+            return [*heard, (error.status, error.rule)]
+    return heard
+
+
+# Responses whose body is known.
+
+STATUSES = st.sampled_from([200, 204, 205, 301, 304, 404, 426, 500])
+FIELDS = st.lists(
+    st.sampled_from(
+        [
+            ("Content-Type", "text/plain"),
+            ("Set-Cookie", "a=b"),
+            ("Connection", "close"),
+            ("Connection", "x"),
+            ("Server", "app"),
+            ("Date", "now"),
+            ("Upgrade", "websocket"),
+            ("Transfer-Encoding", "chunked"),
+            ("Content-Length", "2"),
+            ("Content-Length", "0"),
+            ("Bad", "a\r\nb: c"),
+        ]
+    ),
+    max_size=4,
+)
+HEADS = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab",
+    ]
+)
+
+
+@given(
+    HEADS,
+    STATUSES,
+    FIELDS,
+    st.sampled_from([b"", b"ab", b"abc"]),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_whole_response_is_what_its_parts_are(head, status, fields, body, keep, draining, ended):
+    def answer(send):
+        http = connection(keep_app_server_and_date=keep)
+        http.receive_data(head)
+        http.next_event()
+        if draining:
+            http.announce_close()
+        if ended:
+            http.receive_data(b"")
+        try:
+            return send(http), http.must_close, http.response_started
+        except LocalProtocolError:
+            return None, http.must_close, http.response_started
+
+    def at_once(http):
+        return http.send_whole(ResponseHead(status, b"", fields, text=True, keep_server_and_date=keep), body)
+
+    def in_parts(http):
+        pairs = [(name.encode(), value.encode()) for name, value in fields]
+        framed = status in (204, 304) or any(name == b"Content-Length" for name, _ in pairs)
+        if not framed and (body or not head.startswith(b"HEAD")):
+            pairs.append((b"Content-Length", b"%d" % len(body)))
+        return http.send(Response(status, b"", pairs)) + http.send(Data(body)) + http.send(EndOfMessage())
+
+    assert answer(at_once) == answer(in_parts)
+
+
+def test_headers_may_be_lists_but_not_of_anything_else_than_text():
+    assert ResponseHead(200, b"", [["A", "b"]], text=True).lines == [b"A: b\r\n"]  # type: ignore[list-item]
+    for bad in ([("A", 1)], [(b"A", b"b")], [("A",)], ["Ab"[:1]], [("A", "\u20ac")]):
+        with pytest.raises(LocalProtocolError):
+            ResponseHead(200, b"", bad, text=True)
+    for bad in ([("A", "b")], [(b"A", "b")]):
+        with pytest.raises(LocalProtocolError):
+            ResponseHead(200, b"", bad)

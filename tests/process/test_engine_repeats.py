@@ -1,0 +1,76 @@
+"""Requests on one connection share what they have in common, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from engine_worker import EngineWorker, read_all, read_answer, split
+
+CLASSES = {"sync": {"worker_class": "sync"}, "gthread": {"worker_class": "gthread", "threads": 2}}
+
+
+@pytest.fixture(params=CLASSES)
+def kind(request):
+    return CLASSES[request.param]
+
+
+def tell(environ, start_response):
+    """Tell what came, and spoil the environ for whoever might get it again."""
+    seen = {name: value for name, value in environ.items() if isinstance(value, str)}
+    environ.clear()
+    environ["HTTP_X_USER"] = "root"
+    body = json.dumps(seen).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+def ask(sock, line, *fields):
+    sock.sendall("\r\n".join([f"{line} HTTP/1.1", "Host: a", *fields, "", ""]).encode())
+    return json.loads(read_answer(sock)[1])
+
+
+def test_only_the_request_line_differs(kind):
+    with EngineWorker(tell, **kind) as worker, worker.connect() as sock:
+        for line, path, query in (("GET /a", "/a", ""), ("GET /%62?c=d", "/b", "c=d"), ("PUT /?", "/", "")):
+            seen = ask(sock, line, "Cookie: x")
+            assert (seen["REQUEST_METHOD"], seen["PATH_INFO"], seen["QUERY_STRING"]) == (
+                line[:3],
+                path,
+                query,
+            )
+            assert seen["RAW_URI"] == line[4:]
+            assert seen["HTTP_COOKIE"] == "x"
+            assert "HTTP_X_USER" not in seen
+
+
+def test_a_field_of_one_request_is_not_there_in_the_next(kind):
+    with EngineWorker(tell, **kind) as worker, worker.connect() as sock:
+        assert ask(sock, "GET /", "Cookie: secret")["HTTP_COOKIE"] == "secret"
+        assert ask(sock, "GET /", "Cookie: secret")["HTTP_COOKIE"] == "secret"
+        assert "HTTP_COOKIE" not in ask(sock, "GET /")
+        assert ask(sock, "GET /", "Cookie: other")["HTTP_COOKIE"] == "other"
+
+
+def test_script_name_is_cut_from_each_path(kind):
+    with EngineWorker(tell, forwarded_allow_ips="*", **kind) as worker, worker.connect() as sock:
+        for path in ("/x", "/y"):
+            seen = ask(sock, f"GET /app{path}", "SCRIPT_NAME: /app")
+            assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("/app", path)
+
+
+@pytest.mark.parametrize("header_map", ["drop", "dangerous"])
+def test_script_name_from_anybody_is_not_believed(kind, header_map):
+    settings = {"forwarded_allow_ips": "192.0.2.1", "header_map": header_map, **kind}
+    with EngineWorker(tell, **settings) as worker, worker.connect() as sock:
+        for _ in range(2):
+            seen = ask(sock, "GET /app/x", "SCRIPT_NAME: /app", "Script-Name: /app")
+            assert (seen["SCRIPT_NAME"], seen["PATH_INFO"]) == ("", "/app/x")
+
+
+def test_a_malformed_body_that_is_here_never_reaches_an_application_that_would_not_read_it(kind):
+    with EngineWorker(tell, **kind) as worker, worker.connect() as sock:
+        ask(sock, "GET /")
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX")
+        assert split(read_all(sock))[0].startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert worker.slot.requests == 1
