@@ -1,6 +1,6 @@
 """The caller's side of ``dirty.py``: one run against one pool, its figures as JSON on the standard output.
 
-It uses only what the public client of every gunicorn with a pool has, and runs in that gunicorn's environment.
+It uses only what the client of every gunicorn with a pool has, and runs in that gunicorn's environment.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 from gunicorn.dirty import DirtyClient
 
@@ -17,7 +18,7 @@ APP = "dirty_app:Work"
 MEGABYTE = b"x" * 1_000_000
 
 
-def sequential(client, seconds):
+def sequential(client: DirtyClient, seconds: float) -> float:
     calls, end = 0, time.monotonic() + seconds
     start = time.monotonic()
     while time.monotonic() < end:
@@ -27,7 +28,7 @@ def sequential(client, seconds):
     return calls / (time.monotonic() - start)
 
 
-def streamed(path, pieces):
+def streamed(path: str, pieces: int) -> float:
     with DirtyClient(path, timeout=60) as client:
         start = time.monotonic()
         found = sum(1 for _ in client.stream(APP, "count", pieces))
@@ -36,7 +37,7 @@ def streamed(path, pieces):
     return found / (time.monotonic() - start)
 
 
-def large(client, seconds):
+def large(client: DirtyClient, seconds: float) -> float:
     rounds, start = 0, time.monotonic()
     while time.monotonic() - start < seconds:
         if len(client.execute(APP, "echo", MEGABYTE)) != len(MEGABYTE):
@@ -45,14 +46,14 @@ def large(client, seconds):
     return rounds / (time.monotonic() - start)
 
 
-def crowd(path, callers, seconds):
+def crowd(path: str, callers: int, seconds: float) -> dict[str, Any]:
     """Tasks of 10 ms: calls per second, and how many each worker ran."""
-    done: Counter = Counter()
+    done: Counter[int] = Counter()
     lock = threading.Lock()
     end = time.monotonic() + seconds
 
-    def call():
-        mine: Counter = Counter()
+    def call() -> None:
+        mine: Counter[int] = Counter()
         with DirtyClient(path, timeout=60) as client:
             while time.monotonic() < end:
                 mine[client.execute(APP, "nap", 0.01)] += 1
@@ -68,7 +69,7 @@ def crowd(path, callers, seconds):
     return {"rate": sum(done.values()) / (time.monotonic() - start), "workers": sorted(done.values())}
 
 
-def main():
+def main() -> None:
     path, what, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     if what == "crowd":
         figures = crowd(path, 64, seconds)

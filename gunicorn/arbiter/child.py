@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     from gunicorn.arbiter.handle import Handle
     from gunicorn.arbiter.log import Log
+    from gunicorn.arbiter.timing import StopPlan, Timing
     from gunicorn.process.channel import Channel
     from gunicorn.process.messages import Message
     from gunicorn.process.slots import Slot
 
-__all__ = ["Child", "Observer", "StopPlan", "Timing"]
+__all__ = ["Child", "Observer"]
 
 #: From the moment at which a worker is found to hang until SIGKILL, seconds. Its stacks are taken first, then
 #: SIGABRT gives ``worker_abort`` the rest. With the reaping it stays under a second.
@@ -58,26 +59,6 @@ class Observer(Protocol):
 
     def child_exited(self, child: Child, ended: ChildExit) -> None:
         """It is gone and reaped, or was never made."""
-
-
-@attrs.define
-class StopPlan:
-    """How workers are asked to stop, shared by all: one signal, and one absolute deadline (trio clock) when
-    the server ends. With ``hands_over`` their tasks end and they do not: another process image takes them.
-    """
-
-    signal: int = signal.SIGTERM
-    deadline: float = float("inf")
-    hands_over: bool = False
-
-
-@attrs.frozen
-class Timing:
-    """Seconds; 0 is off."""
-
-    liveness: float
-    graceful: float
-    boot: float = 0.0
 
 
 _NO_LIMITS = Limits()

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import enum
-import math
-import os
 import signal
-import socket
-import struct
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
 from gunicorn.arbiter.actions import Promoted, Retire
-from gunicorn.arbiter.roster import State
+from gunicorn.arbiter.members import State
+from gunicorn.arbiter.survey import Survey
 from gunicorn.config.sources import DEFAULT
-from gunicorn.control.commands import WAIT
+from gunicorn.control.arguments import WAIT
 from gunicorn.control.operations import (
     DirtyPool,
-    GenerationState,
-    ListenerState,
     NoSuchWorkerError,
     RefusedError,
-    RequestState,
     Scaled,
     Stats,
-    WorkerState,
 )
 from gunicorn.control.server import ControlServer, Settings
 
@@ -37,16 +30,12 @@ if TYPE_CHECKING:
     from gunicorn.arbiter.actions import Action
     from gunicorn.arbiter.boot import Boot
     from gunicorn.arbiter.child import Child
+    from gunicorn.arbiter.commands import Commands
     from gunicorn.arbiter.master import Master
     from gunicorn.arbiter.roster import Roster
     from gunicorn.dirty.service import DirtyService
-    from gunicorn.process.listeners import Listener
 
 __all__ = ["Control"]
-
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-# tcp_info of Linux, up to tcpi_unacked: of a listening socket that is the number of queued connections.
-_TCP_INFO = struct.Struct("8B5I")
 
 
 class Supervisor(Protocol):
@@ -55,7 +44,7 @@ class Supervisor(Protocol):
     server: Master
     roster: Roster
     children: dict[int, Child]
-    stopping: trio.Event
+    commands: Commands
     boot: Boot
 
     @property
@@ -80,7 +69,7 @@ class LatestReload:
     reason: str = ""
 
 
-class Control:
+class Control(Survey):
     """The operations on one supervisor, and the server that takes them from the control socket.
 
     Args:
@@ -92,6 +81,7 @@ class Control:
     """
 
     def __init__(self, supervisor: Supervisor, obey: Callable[[int], None]) -> None:
+        super().__init__(supervisor)
         self._supervisor = supervisor
         self._obey = obey
         self._started = time.monotonic()
@@ -125,17 +115,7 @@ class Control:
         self._news.set()
         self._news = trio.Event()
 
-    # --- looking ---
-
-    @property
-    def pid(self) -> int:
-        """Process id of the arbiter."""
-        return self._supervisor.server.pid
-
-    @property
-    def config(self) -> Any:
-        """The configuration in effect."""
-        return self._supervisor.server.cfg
+    # --- looking, beyond the survey ---
 
     @property
     def dirty(self) -> DirtyPool | None:
@@ -147,74 +127,6 @@ class Control:
         from gunicorn.arbiter.pool import PoolLink
 
         return PoolLink(service, home.path, lambda: self.config.dirty_apps)
-
-    def workers(self) -> list[WorkerState]:
-        """All workers that have a process."""
-        return [self._state_of(child) for child in self._supervisor.children.values() if child.pid]
-
-    def _state_of(self, child: Child) -> WorkerState:
-        slot, now = child.slot, time.monotonic()
-        member = self._supervisor.roster.members.get(child.age)
-        state = State.RETIRING if member is None else member.state
-        promised = slot.deadline - now
-        return WorkerState(
-            pid=child.pid,
-            age=child.age,
-            slot=child.order.slot,
-            generation=child.order.generation,
-            state=state.value,
-            booted=child.is_ready,
-            aborted=promised < 0,
-            uptime=now - slot.started,
-            last_heartbeat=self._since_beat(promised) if child.is_ready else None,
-            requests=slot.requests,
-            errors=slot.errors,
-            # A worker class of somebody else may keep one of them only.
-            in_flight=max(slot.in_flight, len(slot.table.snapshot())),
-            connections=slot.connections,
-            bytes_sent=slot.bytes_sent,
-            queue_time=slot.queue_time,
-            memory=_own_memory(child.pid),
-        )
-
-    def _since_beat(self, promised: float) -> float | None:
-        # A beat promises the next one within `timeout`.
-        return None if math.isinf(promised) else max(0.0, self.config.timeout - promised)
-
-    def requests(self) -> list[RequestState]:
-        """The requests in flight, from shared memory: a worker that hangs is seen too."""
-        now = time.monotonic()
-        return [
-            RequestState(child.pid, child.order.slot, r.method, r.path, now - r.started, r.phase.name.lower())
-            for child in self._supervisor.children.values()
-            for r in child.slot.table.snapshot()
-        ]
-
-    def listeners(self) -> list[ListenerState]:
-        """The listening sockets."""
-        found = self._supervisor.server.LISTENERS
-        return [ListenerState(str(one), one.fileno(), _type_of(one), _queued(one)) for one in found]
-
-    def generations(self) -> list[GenerationState]:
-        """The generations that have workers, oldest first."""
-        roster = self._supervisor.roster
-        candidate = roster.candidate.generation if roster.candidate else None
-        roles = {candidate: "candidate", roster.wanted.generation: "serving"}
-        members = roster.members.values()
-        found = {member.generation for member in members} | {roster.wanted.generation}
-        return [
-            GenerationState(
-                generation,
-                roles.get(generation, "retiring"),
-                sum(m.generation == generation for m in members),
-                sum(m.generation == generation and m.state is State.READY for m in members),
-            )
-            for generation in sorted(found)
-        ]
-
-    def deaths(self) -> list[dict[str, Any]]:
-        """The records of workers that did not end as planned, oldest first."""
-        return [record.as_dict() for record in self._supervisor.server.deaths]
 
     def stats(self) -> Stats:
         """Counters since the start."""
@@ -333,7 +245,7 @@ class Control:
         return False
 
     def _refuse_while_stopping(self) -> None:
-        if self._supervisor.stopping.is_set():
+        if self._supervisor.commands.is_ending:
             raise RefusedError("the server is stopping")
 
     def _child(self, pid: int) -> Child:
@@ -350,27 +262,3 @@ class Control:
             mode=cfg.control_socket_mode,
             readonly=cfg.control_socket_readonly,
         )
-
-
-def _type_of(listener: Listener) -> str:
-    names = {socket.AF_UNIX: "unix", socket.AF_INET: "tcp", socket.AF_INET6: "tcp6"}
-    return names.get(socket.AddressFamily(listener.family), "unknown")
-
-
-def _queued(listener: Listener) -> int | None:
-    """Connections that wait to be accepted; None where the system does not tell."""
-    if listener.is_unix or not hasattr(socket, "TCP_INFO"):
-        return None
-    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    queued: int = _TCP_INFO.unpack(info)[-1]
-    return queued
-
-
-def _own_memory(pid: int) -> int | None:
-    """Bytes in memory that belong to no file. Quick, unlike the exact sum that takes a walk of the pages."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            _, resident, shared, *_ = map(int, file.read().split())
-    except (OSError, ValueError):
-        return None
-    return (resident - shared) * _PAGE

@@ -10,6 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gunicorn.errors import ConfigError
 from gunicorn.process import lineage, slots
 
 if TYPE_CHECKING:
@@ -99,12 +100,19 @@ def is_possible() -> bool:
 
 
 def receive() -> Handover | None:
-    """What the image before this one has left, once; None at an ordinary start."""
+    """What the image before this one has left, once; None at an ordinary start.
+
+    Raises:
+        ConfigError: the variable was not set by another image.
+    """
     number = os.environ.pop(VARIABLE, "")
     if not number:
         return None
-    with os.fdopen(int(number), encoding="utf-8", errors="surrogateescape") as file:
-        table = Handover(*json.load(file))
+    try:
+        with os.fdopen(int(number), encoding="utf-8", errors="surrogateescape") as file:
+            table = Handover(*json.load(file))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{VARIABLE} is set by Gunicorn itself; unset it ({error})") from error
     handover = table._replace(
         listeners=[(fd, _address(configured)) for fd, configured in table.listeners],
         heirs=[Heir(*heir) for heir in table.heirs],

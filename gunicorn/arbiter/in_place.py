@@ -16,19 +16,20 @@ from gunicorn.arbiter.actions import SpawnChild
 from gunicorn.arbiter.boot import SIGNALS, boot_seconds
 from gunicorn.arbiter.handle import Handle
 from gunicorn.arbiter.handover import Handover, Heir
+from gunicorn.arbiter.members import Member, State, Wanted
 from gunicorn.arbiter.processes import execute
-from gunicorn.arbiter.roster import Member, State, Wanted
 from gunicorn.process.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gunicorn.arbiter.boot import Boot
-    from gunicorn.arbiter.child import Child, StopPlan
+    from gunicorn.arbiter.child import Child
     from gunicorn.arbiter.foundry import Foundry
     from gunicorn.arbiter.master import Master
     from gunicorn.arbiter.notify import Notifier
     from gunicorn.arbiter.roster import Roster
+    from gunicorn.arbiter.timing import StopPlan
 
 __all__ = ["InPlace", "inherit"]
 

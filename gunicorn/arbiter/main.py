@@ -25,7 +25,7 @@ from gunicorn.arbiter.actions import (
 )
 from gunicorn.arbiter.ageing import Limits
 from gunicorn.arbiter.boot import SIGNALS, boot_seconds, prepare_slot
-from gunicorn.arbiter.child import Child, StopPlan, Timing
+from gunicorn.arbiter.child import Child
 from gunicorn.arbiter.commands import Commands
 from gunicorn.arbiter.control import Control
 from gunicorn.arbiter.foundry import Foundry, MoldError
@@ -36,6 +36,7 @@ from gunicorn.arbiter.processes import Forked, start_fork_server
 from gunicorn.arbiter.reaper import reap_strangers
 from gunicorn.arbiter.reload import Reload
 from gunicorn.arbiter.roster import Roster
+from gunicorn.arbiter.timing import StopPlan, Timing
 from gunicorn.arbiter.upgrade import Upgrade
 from gunicorn.process.memory import OomKills
 from gunicorn.process.messages import StartMold

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from gunicorn.arbiter.foundry import MoldError
-from gunicorn.arbiter.roster import Wanted
+from gunicorn.arbiter.members import Wanted
 from gunicorn.errors import ConfigError, HaltServer
 from gunicorn.process.listeners import close_listeners, create_listeners
 from gunicorn.process.pidfile import Pidfile

@@ -9,7 +9,6 @@ lose one.
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING
 
 import attrs
@@ -26,11 +25,12 @@ from gunicorn.arbiter.actions import (
     Wake,
 )
 from gunicorn.arbiter.backoff import HEALTHY_AFTER, Backoff
+from gunicorn.arbiter.members import Member, State, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["PLANNED_SPACING", "Member", "Roster", "State", "Wanted"]
+__all__ = ["PLANNED_SPACING", "Roster"]
 
 #: Seconds between two planned ends (``max_requests``, age, memory). Workers that were started together reach
 #: their limits together, and an application that boots has no processor to spare for serving.
@@ -40,34 +40,6 @@ PLANNED_SPACING = 1.0
 #: boot counts as this.
 WORKER_BOOT_ERROR = 3
 APP_LOAD_ERROR = 4
-
-
-class State(enum.Enum):
-    """What the roster knows of a child."""
-
-    BOOTING = "booting"
-    READY = "ready"
-    RETIRING = "retiring"
-
-
-@attrs.define
-class Member:
-    """One child, from the request to spawn it until its exit."""
-
-    age: int
-    slot: int
-    generation: int
-    state: State = State.BOOTING
-    ready_at: float = 0.0
-    leaving: bool = False
-
-
-@attrs.frozen
-class Wanted:
-    """``count`` workers of ``generation``."""
-
-    generation: int
-    count: int
 
 
 class Roster:

@@ -13,11 +13,11 @@ import socket
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gunicorn.dirty import protocol, tlv
+from gunicorn.dirty import handing, protocol, tlv
 from gunicorn.dirty.errors import DirtyConnectionError, DirtyProtocolError, DirtyTimeoutError
-from gunicorn.dirty.frames import Frame, FrameDecoder, Kind, pack
+from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header, pack
 from gunicorn.dirty.location import find_socket
 
 if TYPE_CHECKING:
@@ -45,12 +45,23 @@ _MAX_IDLE = 4  # connections kept for the next call
 _BUFFER = 1024 * 1024  # bytes
 
 
+class _Message(NamedTuple):
+    """One message; the pieces of its payload are not joined before they are sent."""
+
+    kind: Kind
+    request_id: int
+    parts: list[bytes]
+
+
 class _Connection:
     """One blocking connection, with one call at a time on it."""
 
-    def __init__(self, path: str, timeout: float | None) -> None:
+    def __init__(self, path: str, timeout: float | None, *, takes_files: bool = False) -> None:
         self.path = path
         self._decoder = FrameDecoder()
+        self._takes_files = takes_files
+        # Said with the first message, which it precedes.
+        self._greeting = pack(Kind.HELLO, 0) if takes_files else b""
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
@@ -60,10 +71,17 @@ class _Connection:
             self._sock.close()
             raise _unreachable(path, error) from error
 
-    def send(self, data: bytes, timeout: float | None) -> None:
+    def send(self, message: _Message, timeout: float | None) -> None:
+        kind, request_id, parts = message
+        greeting, self._greeting = self._greeting, b""
+        size = sum(map(len, parts))
         try:
             self._sock.settimeout(timeout)
-            self._sock.sendall(data)
+            if size >= handing.LARGE and self._takes_files:
+                head = greeting + header(kind | HANDED, request_id, size)
+                handing.send(self._sock, head, handing.Handed.write(parts, size))
+            else:
+                self._sock.sendall(b"".join([greeting, header(kind, request_id, size), *parts]))
         except TimeoutError:
             raise DirtyTimeoutError("The call could not be sent in time", timeout=timeout) from None
         except OSError as error:
@@ -78,14 +96,17 @@ class _Connection:
                 if deadline is not None and not is_first:
                     sock.settimeout(max(deadline - time.monotonic(), 0.001))
                 is_first = False
-                count = sock.recv_into(decoder.space())
+                if self._takes_files:
+                    count = handing.receive_into(sock, decoder)
+                else:
+                    count = sock.recv_into(decoder.space())
+                    decoder.wrote(count)
             except TimeoutError:
                 raise DirtyTimeoutError("The pool did not answer in time") from None
             except OSError as error:
                 raise _broken(self.path, error) from error
             if not count:
                 raise _broken(self.path, None)
-            decoder.wrote(count)
         if frame.request_id != request_id:
             raise DirtyProtocolError(f"an answer to request {frame.request_id} instead of {request_id}")
         return frame
@@ -130,9 +151,7 @@ class DirtyClient:
             DirtyAppError: the action raised; ``remote_type`` and ``traceback`` say what and where.
             DirtyError: as the class says.
         """
-        request_id = next(self._ids)
-        data = protocol.request(request_id, app_path, action, args, kwargs, self.timeout)
-        return self._exchange(request_id, data)
+        return self._exchange(self._request(app_path, action, args, kwargs))
 
     def stream(self, app_path: str, action: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Run an action and yield what it yields, as it comes; a plain result is yielded once.
@@ -142,11 +161,10 @@ class DirtyClient:
         Raises:
             DirtyError: as ``execute``.
         """
-        request_id = next(self._ids)
-        data = protocol.request(request_id, app_path, action, args, kwargs, self.timeout)
-        connection = self._send(data)
+        message = self._request(app_path, action, args, kwargs)
+        connection = self._send(message)
         try:
-            while (frame := self._receive(connection, request_id)).kind == Kind.CHUNK:
+            while (frame := self._receive(connection, message.request_id)).kind == Kind.CHUNK:
                 yield protocol.decode_dict(frame.payload).get("data")
         except BaseException:
             # Left or failed before the end: what is still in the connection must reach no other call.
@@ -158,20 +176,17 @@ class DirtyClient:
 
     def stash(self, fields: dict[str, Any]) -> Any:
         """Send one stash operation; ``gunicorn.dirty.stash`` is the way to use it."""
-        request_id = next(self._ids)
-        return self._exchange(request_id, pack(Kind.STASH, request_id, tlv.encode(fields)))
+        return self._exchange(_Message(Kind.STASH, next(self._ids), tlv.encode_parts(fields)))
 
     def status(self) -> dict[str, Any]:
         """What the dirty arbiter says about itself and its workers."""
-        request_id = next(self._ids)
-        status: dict[str, Any] = self._exchange(request_id, pack(Kind.STATUS, request_id))
+        status: dict[str, Any] = self._exchange(_Message(Kind.STATUS, next(self._ids), []))
         return status
 
     def manage(self, operation: int, count: int = 1) -> dict[str, Any]:
         """Ask for more workers, or fewer (``protocol.ManageOp``)."""
-        request_id = next(self._ids)
-        data = pack(Kind.MANAGE, request_id, tlv.encode({"op": int(operation), "count": count}))
-        answer: dict[str, Any] = self._exchange(request_id, data)
+        parts = tlv.encode_parts({"op": int(operation), "count": count})
+        answer: dict[str, Any] = self._exchange(_Message(Kind.MANAGE, next(self._ids), parts))
         return answer
 
     def connect(self) -> None:
@@ -182,7 +197,7 @@ class DirtyClient:
         """
         self._after_fork()
         if not self._idle:
-            self._idle.append(_Connection(self.socket_path, self.timeout))
+            self._idle.append(self._connect(self.timeout))
 
     def close(self) -> None:
         """Close all idle connections; the next call makes another one."""
@@ -198,11 +213,15 @@ class DirtyClient:
     ) -> None:
         self.close()
 
-    def _exchange(self, request_id: int, data: bytes) -> Any:
+    def _request(self, app_path: str, action: str, args: Any, kwargs: Any) -> _Message:
+        parts = protocol.request_parts(app_path, action, args, kwargs, self.timeout)
+        return _Message(Kind.REQUEST, next(self._ids), parts)
+
+    def _exchange(self, message: _Message) -> Any:
         pieces: list[Any] = []
-        connection = self._send(data)
+        connection = self._send(message)
         try:
-            while (frame := self._receive(connection, request_id)).kind == Kind.CHUNK:
+            while (frame := self._receive(connection, message.request_id)).kind == Kind.CHUNK:
                 pieces.append(protocol.decode_dict(frame.payload).get("data"))
         except BaseException:
             connection.close()
@@ -215,14 +234,14 @@ class DirtyClient:
             return connection.receive(request_id, None)
         return connection.receive(request_id, time.monotonic() + self.timeout + SLACK)
 
-    def _send(self, data: bytes) -> _Connection:
-        """A connection on which ``data`` was sent."""
+    def _send(self, message: _Message) -> _Connection:
+        """A connection on which ``message`` was sent."""
         self._after_fork()
         timeout = None if self.timeout is None else self.timeout + SLACK
         while self._idle:
             connection = self._idle.pop()
             try:
-                connection.send(data, timeout)
+                connection.send(message, timeout)
             except DirtyConnectionError:
                 # Closed since its last call, by a dirty arbiter that has ended: it has not read the message,
                 # so it can be sent again.
@@ -232,13 +251,28 @@ class DirtyClient:
                 raise
             else:
                 return connection
-        connection = _Connection(self.socket_path, timeout)
+        connection = self._connect(timeout)
         try:
-            connection.send(data, timeout)
+            connection.send(message, timeout)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _connect(self, timeout: float | None) -> _Connection:
+        if self.socket_path not in _takes_files:
+            _takes_files[self.socket_path] = _can_hand() and self._ask_for_files(timeout)
+        return _Connection(self.socket_path, timeout, takes_files=_takes_files[self.socket_path])
+
+    def _ask_for_files(self, timeout: float | None) -> bool:
+        """Whether the arbiter takes large payloads as files; asked once for each path."""
+        connection = _Connection(self.socket_path, timeout)
+        try:
+            connection.send(_Message(Kind.STATUS, 0, []), timeout)
+            status = protocol.result_of(connection.receive(0, None))
+            return "files" in status.get("capabilities", ())
+        finally:
+            connection.close()
 
     def _give_back(self, connection: _Connection) -> None:
         if len(self._idle) < _MAX_IDLE:
@@ -331,6 +365,15 @@ def _unreachable(path: str, error: OSError) -> DirtyConnectionError:
 def _broken(path: str, error: OSError | None) -> DirtyConnectionError:
     why = error.strerror or error if error is not None else "closed before the answer"
     return DirtyConnectionError(f"The connection to the pool broke ({why})", socket_path=path)
+
+
+#: By path. A server does not change what it can, nor its path.
+_takes_files: dict[str, bool] = {}
+
+
+def _can_hand() -> bool:
+    """Whether this process's sockets are the plain ones: gevent's wait in their own way."""
+    return handing.IS_SUPPORTED and socket.socket.__module__ == "socket"
 
 
 # One client for each thread, and one for each event loop.

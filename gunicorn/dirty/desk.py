@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.dirty.errors import DirtyError
+from gunicorn.dirty.handing import IS_SUPPORTED
 from gunicorn.dirty.protocol import ManageOp
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CAPABILITIES", "Desk"]
 
-#: What a caller may use that not every arbiter knows: ``cancel`` frames.
-CAPABILITIES = ["cancel"]
+#: What a caller may use that not every arbiter knows: ``cancel`` messages, and large payloads in files.
+CAPABILITIES = ["cancel", "files"] if IS_SUPPORTED else ["cancel"]
 
 
 class Desk:

@@ -6,12 +6,17 @@ Header, big endian: magic ``GD``, version 1, message type, payload length (u32),
 from __future__ import annotations
 
 import enum
+import os
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gunicorn.dirty.errors import DirtyProtocolError
+from gunicorn.dirty.handing import Handed
 
-__all__ = ["HEADER_SIZE", "MAX_PAYLOAD", "Frame", "FrameDecoder", "Kind", "header", "pack"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["HANDED", "HEADER_SIZE", "MAX_PAYLOAD", "Frame", "FrameDecoder", "Kind", "header", "pack"]
 
 MAGIC = b"GD"
 VERSION = 1
@@ -37,17 +42,21 @@ class Kind(enum.IntEnum):
     CLAIM = 0x21
     ASSIGN = 0x22
     LOAD = 0x23
+    HELLO = 0x24
 
 
-_KINDS = frozenset(int(kind) for kind in Kind)
+#: Added to the type of a message whose payload is in a file that is sent beside the header.
+HANDED = 0x40
+_KINDS = frozenset([*map(int, Kind), *(kind | HANDED for kind in Kind)])
 
 
 class Frame(NamedTuple):
-    """One message. ``payload`` is still encoded."""
+    """One message. ``payload`` is still encoded; ``handed`` is the file that it is in, if it is in one."""
 
     kind: int
     request_id: int
-    payload: bytes | bytearray
+    payload: bytes | bytearray | memoryview
+    handed: Handed | None = None
 
 
 def header(kind: int, request_id: int, size: int) -> bytes:
@@ -72,7 +81,7 @@ class FrameDecoder:
     A large payload is received right into the buffer that becomes it, so no byte of it is copied here.
     """
 
-    __slots__ = ("_at", "_block", "_end", "_filled", "_head", "_large", "_view")
+    __slots__ = ("_at", "_block", "_end", "_fds", "_filled", "_head", "_large", "_view")
 
     def __init__(self) -> None:
         self._block = bytearray(_BLOCK)
@@ -82,6 +91,15 @@ class FrameDecoder:
         self._large: bytearray | None = None
         self._filled = 0
         self._head = (0, 0)
+        self._fds: list[int] = []
+
+    def __del__(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+    def add_descriptors(self, fds: Iterable[int]) -> None:
+        """Descriptors that came with the bytes; each belongs to the next frame that announces one."""
+        self._fds += fds
 
     @property
     def is_between_frames(self) -> bool:
@@ -136,6 +154,9 @@ class FrameDecoder:
         if magic != MAGIC or version != VERSION or kind not in _KINDS or size > MAX_PAYLOAD:
             raise self._bad_header()
         start = at + HEADER_SIZE
+        if kind & HANDED:
+            self._at = start
+            return self._take_handed(kind - HANDED, request_id, size)
         if end - start >= size:
             self._at = start + size
             if self._at == end:
@@ -161,6 +182,12 @@ class FrameDecoder:
             return None
         self._large = None
         return Frame(*self._head, large)
+
+    def _take_handed(self, kind: int, request_id: int, size: int) -> Frame:
+        if not self._fds:
+            raise DirtyProtocolError("a message without the file that it announces")
+        handed = Handed.take(self._fds.pop(0), size)
+        return Frame(kind, request_id, handed.view(), handed)
 
     def _make_room(self) -> None:
         """Move the unread rest to the start when what is missing may not fit behind it."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from gunicorn.dirty import protocol
+from gunicorn.dirty import handing, protocol
 from gunicorn.dirty.errors import DirtyError, DirtyProtocolError, DirtyTimeoutError, DirtyWorkerError
-from gunicorn.dirty.frames import Frame, FrameDecoder, Kind, header, pack
+from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header, pack
 from gunicorn.dirty.pool import Lane
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from gunicorn.dirty.calls import Call
+    from gunicorn.dirty.handing import Handed
 
 __all__ = ["CANCEL_GRACE", "Crew", "Link", "Worker", "join"]
 
@@ -48,7 +49,7 @@ class Worker(Protocol):
         """It does not let go of a call: end it."""
 
 
-def join(parts: Sequence[bytes | bytearray]) -> bytes | bytearray:
+def join(parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
     """All parts as one."""
     return b"".join(parts)
 
@@ -139,9 +140,9 @@ class Link:
         self._is_running, self._is_cancelling = True, False
         self._crew.lane.running += 1
         self._set_deadline(call.deadline)
-        payload = call.frame.payload
-        self._write(header(call.frame.kind, self._asked, len(payload)), payload)
-        call.frame = Frame(call.frame.kind, 0, b"")  # the payload may be large, and is not needed twice
+        frame, call.frame = call.frame, Frame(call.frame.kind, 0, b"")  # the payload may be large
+        if frame.handed is None or not self._hand_over(frame, frame.handed):
+            self._write(header(frame.kind, self._asked, len(frame.payload)), frame.payload)
 
     def cancel(self) -> None:
         """Nobody wants the answer any more: have the worker let go of the call, or end the worker."""
@@ -203,27 +204,53 @@ class Link:
             await self._pass_on()
 
     async def _pass_on(self) -> None:
-        call, out, final = self._call, [], None
+        call, final = self._call, None
+        out: list[bytes | bytearray | memoryview] = []
         while (frame := self._decoder.next_frame()) is not None:
             if frame.request_id != self._asked or not self._is_running:
                 raise DirtyProtocolError(f"an answer to call {frame.request_id} instead of {self._asked}")
-            if call is not None:
+            if call is not None and frame.handed is not None:
+                if out:
+                    await self._answer(call, out, is_last=False)
+                    out = []
+                await self._hand_on(call, frame)
+            elif call is not None:
                 out += [header(frame.kind, call.request_id, len(frame.payload)), frame.payload]
             if frame.kind != Kind.CHUNK:
                 final = frame
         if call is not None and out:
             await self._answer(call, out, is_last=final is not None)
+        elif call is not None and final is not None:
+            self._finish(call)
         if final is not None:
             self._become_free()
 
-    async def _answer(self, call: Call, parts: list[bytes | bytearray], *, is_last: bool) -> None:
+    async def _hand_on(self, call: Call, frame: Frame) -> None:
+        head = header(frame.kind, call.request_id, len(frame.payload))
+        pending = call.caller.write([head, frame.payload], frame.handed)
+        if pending is not None:
+            await self._patiently(call, pending)
+        if frame.kind == Kind.CHUNK:
+            self._go_on(call)
+
+    def _finish(self, call: Call) -> None:
+        self._crew.answered += 1
+        call.finish()
+
+    async def _answer(
+        self, call: Call, parts: list[bytes | bytearray | memoryview], *, is_last: bool
+    ) -> None:
         pending = call.caller.write(parts)
         if pending is not None:
             await self._patiently(call, pending)
         if is_last:
-            self._crew.answered += 1
-            call.finish()
-        elif not call.is_done:
+            self._finish(call)
+        else:
+            self._go_on(call)
+
+    def _go_on(self, call: Call) -> None:
+        """A piece of a stream has gone out: the next one has as long again."""
+        if not call.is_done:
             call.is_streaming = True
             if call.budget != math.inf:
                 self._set_deadline(trio.current_time() + call.budget)
@@ -286,17 +313,26 @@ class Link:
     async def _read(self) -> bool:
         await trio.lowlevel.wait_readable(self._sock)
         try:
-            count = self._sock.recv_into(self._decoder.space())
+            return handing.receive_into(self._sock, self._decoder) > 0
         except BlockingIOError:
             return True
-        self._decoder.wrote(count)
-        return count > 0
 
-    def _write(self, head: bytes, payload: bytes | bytearray) -> None:
+    def _hand_over(self, frame: Frame, handed: Handed) -> bool:
+        """Send the file with the payload; False when the socket has no room for the header."""
+        try:
+            handing.send(self._sock, header(frame.kind | HANDED, self._asked, handed.size), handed)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # The worker has just gone, as in ``_write``.
+            return True
+        return True
+
+    def _write(self, head: bytes, payload: bytes | bytearray | memoryview) -> None:
         """Write as much as goes at once; the rest is the flusher's."""
         try:
             if len(payload) <= SMALL:
-                data: bytes | bytearray = head + payload if payload else head
+                data = join((head, payload))
                 sent = self._sock.send(data)
                 if sent == len(data):
                     return
@@ -304,11 +340,11 @@ class Link:
             else:
                 sent = self._sock.sendmsg([head, payload])
                 if sent < len(head):
-                    rest = memoryview(head + payload)[sent:]
+                    rest = memoryview(join((head, payload)))[sent:]
                 else:
                     rest = memoryview(payload)[sent - len(head) :]
         except BlockingIOError:
-            rest = memoryview(head + payload)
+            rest = memoryview(join((head, payload)))
         except OSError:
             # The worker has just gone: the task of this link finds the end, and fails the call.
             return

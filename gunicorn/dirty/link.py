@@ -13,7 +13,7 @@ import traceback
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.dirty import protocol, tlv
+from gunicorn.dirty import handing, protocol, tlv
 from gunicorn.dirty.cancelling import Interrupt, TaskCancelled
 from gunicorn.dirty.errors import (
     DirtyAppError,
@@ -22,7 +22,7 @@ from gunicorn.dirty.errors import (
     DirtyError,
     DirtyProtocolError,
 )
-from gunicorn.dirty.frames import Frame, FrameDecoder, Kind, pack
+from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header, pack
 from gunicorn.process.slots import ERRORS, REQUESTS
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class WorkerLink:
         self._interrupt: Interrupt | None = None
         self._loop: Any = None
         self._look_again = False
+        self._handed: handing.Handed | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -146,7 +147,7 @@ class WorkerLink:
             if hasattr(result, "__await__"):
                 result = self._run(result, interrupt)
             interrupt.disarm()
-            return protocol.response(frame.request_id, result)
+            return self._message(Kind.RESPONSE, frame.request_id, {"result": result})
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             # Whatever an action raises is its caller's to know; the process and its state go on.
             interrupt.disarm()
@@ -170,7 +171,7 @@ class WorkerLink:
         try:
             for item in items:
                 interrupt.disarm()
-                self._send(protocol.chunk(request_id, item))
+                self._send(self._message(Kind.CHUNK, request_id, {"data": item}))
                 interrupt.arm()
         finally:
             interrupt.disarm()
@@ -219,10 +220,8 @@ class WorkerLink:
         decoder = self._decoder
         with self._reading:
             while (frame := decoder.next_frame()) is None:
-                count = self._sock.recv_into(decoder.space())
-                if not count:
+                if not handing.receive_into(self._sock, decoder):
                     return None
-                decoder.wrote(count)
         return frame
 
     def _arrived(self) -> Iterator[Frame]:
@@ -231,15 +230,27 @@ class WorkerLink:
             while (frame := self._decoder.next_frame()) is not None:
                 yield frame
             try:
-                count = self._sock.recv_into(self._decoder.space(), 0, socket.MSG_DONTWAIT)
+                if not handing.receive_into(self._sock, self._decoder, socket.MSG_DONTWAIT):
+                    return
             except OSError:
                 return
-            if not count:
-                return
-            self._decoder.wrote(count)
+
+    def _message(self, kind: Kind, request_id: int, body: dict[str, Any]) -> bytes:
+        """A whole frame; for a large one only its header, whose file ``_send`` sends beside it."""
+        parts = tlv.encode_parts(body)
+        size = sum(map(len, parts))
+        if size < handing.LARGE or not handing.IS_SUPPORTED:
+            return pack(kind, request_id, b"".join(parts))
+        head = header(kind | HANDED, request_id, size)
+        self._handed = handing.Handed.write(parts, size)
+        return head
 
     def _send(self, data: bytes) -> None:
-        self._sock.sendall(data)
+        handed, self._handed = self._handed, None
+        if handed is None:
+            self._sock.sendall(data)
+        else:
+            handing.send(self._sock, data, handed)
 
 
 async def _await(awaitable: Any) -> Any:

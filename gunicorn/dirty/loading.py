@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from gunicorn.dirty.calls import Call
     from gunicorn.dirty.dispatcher import Dispatcher
+    from gunicorn.dirty.handing import Handed
     from gunicorn.dirty.lanes import Crew
 
 __all__ = ["Loading"]
@@ -27,7 +28,9 @@ class Loading:
         self._dispatcher = dispatcher
         self._log = log
 
-    def write(self, parts: Sequence[bytes | bytearray]) -> Awaitable[None] | None:
+    def write(
+        self, parts: Sequence[bytes | bytearray | memoryview], handed: Handed | None = None
+    ) -> Awaitable[None] | None:
         """Take the worker's answer."""
         for frame in FrameDecoder().feed(b"".join(parts)):
             try:

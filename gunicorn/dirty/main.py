@@ -12,12 +12,12 @@ import trio
 
 from gunicorn.arbiter.actions import Abandoned, CrashLooping, Halt, Promoted, Retire, SpawnChild, Wake
 from gunicorn.arbiter.boot import prepare_slot
-from gunicorn.arbiter.child import StopPlan, Timing
 from gunicorn.arbiter.foundry import Foundry, MoldError
 from gunicorn.arbiter.handle import receive
+from gunicorn.arbiter.members import Wanted
 from gunicorn.arbiter.processes import Forked, execute
 from gunicorn.arbiter.reaper import reap_strangers
-from gunicorn.arbiter.roster import Wanted
+from gunicorn.arbiter.timing import StopPlan, Timing
 from gunicorn.dirty import protocol, startup, tlv
 from gunicorn.dirty.allocation import Allocation, Load
 from gunicorn.dirty.arbiter import DirtyArbiter, DirtyWorkerView

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import trio
 
-    from gunicorn.arbiter.roster import Member
+    from gunicorn.arbiter.members import Member
     from gunicorn.process.messages import Message
 
 __all__ = ["DirtyChild", "DirtyRoster"]

@@ -23,6 +23,7 @@ __all__ = [
     "error",
     "raise_error",
     "request",
+    "request_parts",
     "response",
     "result_of",
     "route_of",
@@ -80,15 +81,22 @@ def request(
     kwargs: Mapping[str, Any],
     timeout: float | None = None,
 ) -> bytes:
-    """A request frame. Other makers' arbiters ignore ``timeout``; it comes early for ``route_of``."""
+    """A request frame, as ``request_parts``."""
+    return pack(Kind.REQUEST, request_id, b"".join(request_parts(app_path, action, args, kwargs, timeout)))
+
+
+def request_parts(
+    app_path: str, action: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float | None
+) -> list[bytes]:
+    """The payload of a request. Other makers' arbiters ignore ``timeout``; it is early for ``route_of``."""
     fields: dict[str, Any] = {"app_path": app_path}
     if timeout is not None:
         fields["timeout"] = float(timeout)
     fields.update(action=action, args=list(args), kwargs=dict(kwargs))
-    return pack(Kind.REQUEST, request_id, tlv.encode(fields))
+    return tlv.encode_parts(fields)
 
 
-def route_of(payload: bytes | bytearray) -> Route:
+def route_of(payload: bytes | bytearray | memoryview) -> Route:
     """Where a request goes, without decoding its arguments.
 
     Raises:
@@ -102,7 +110,7 @@ def route_of(payload: bytes | bytearray) -> Route:
     return Route(app_path if isinstance(app_path, str) else "", timeout if is_number else None)
 
 
-def decode_dict(payload: bytes | bytearray) -> dict[str, Any]:
+def decode_dict(payload: bytes | bytearray | memoryview) -> dict[str, Any]:
     """A payload as a dict; an empty payload is an empty dict.
 
     Raises:
@@ -118,7 +126,7 @@ def decode_dict(payload: bytes | bytearray) -> dict[str, Any]:
     return value
 
 
-def decode_call(payload: bytes | bytearray) -> Call:
+def decode_call(payload: bytes | bytearray | memoryview) -> Call:
     """The call in a request.
 
     Raises:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from gunicorn.dirty import protocol
+from gunicorn.dirty import handing, protocol
 from gunicorn.dirty.calls import Call
 from gunicorn.dirty.errors import DirtyError, DirtyProtocolError, DirtyWorkerError
-from gunicorn.dirty.frames import FrameDecoder, Kind
+from gunicorn.dirty.frames import HANDED, FrameDecoder, Kind
 from gunicorn.dirty.lanes import SMALL, join
 from gunicorn.dirty.pool import call_deadline
 from gunicorn.dirty.tables import Tables
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gunicorn.dirty.dispatcher import Dispatcher
     from gunicorn.dirty.frames import Frame
+    from gunicorn.dirty.handing import Handed
 
 __all__ = ["Connection", "Server"]
 
@@ -91,6 +92,7 @@ class Connection:
         self._calls: dict[int, Call] = {}
         self._lock = trio.Lock()
         self._is_open = True
+        self._takes_files = False
 
     # --- the task ---
 
@@ -112,12 +114,11 @@ class Connection:
         while self._is_open:
             await trio.lowlevel.wait_readable(sock)
             try:
-                count = sock.recv_into(decoder.space())
+                count = handing.receive_into(sock, decoder)
             except BlockingIOError:
                 continue
             if not count:
                 break
-            decoder.wrote(count)
             while (frame := decoder.next_frame()) is not None:
                 answer = _HANDLERS.get(frame.kind, Connection._misdirected)(self, frame)
                 if answer is not None and (pending := self.write([answer])) is not None:
@@ -152,6 +153,11 @@ class Connection:
         call = self._calls.pop(frame.request_id, None)
         if call is not None:
             self._dispatcher.abandon(call, cancel=True)
+        return None
+
+    def _hello(self, frame: Frame) -> bytes | None:
+        """The caller can take a large answer as a file."""
+        self._takes_files = handing.IS_SUPPORTED
         return None
 
     def _stash(self, frame: Frame) -> bytes | None:
@@ -196,13 +202,17 @@ class Connection:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
-    def write(self, parts: Sequence[bytes | bytearray]) -> Awaitable[None] | None:
+    def write(
+        self, parts: Sequence[bytes | bytearray | memoryview], handed: Handed | None = None
+    ) -> Awaitable[None] | None:
         """Write whole frames: at once if they fit and nobody else writes, else by awaiting the result."""
         if not self._is_open:
             return None
         if self._lock.locked():
             return self._write_later(join(parts))
         try:
+            if handed is not None and self._takes_files and self._hand_over(parts[0], handed):
+                return None
             if len(parts) == 2 and len(parts[1]) > SMALL:
                 rest = _after(parts, self._sock.sendmsg(parts))
             else:
@@ -217,6 +227,15 @@ class Connection:
             return None
         self._lock.acquire_nowait()
         return self._write_rest(rest)
+
+    def _hand_over(self, head: bytes | bytearray | memoryview, handed: Handed) -> bool:
+        kind_at = 3  # in the header
+        marked = bytes(head[:kind_at]) + bytes([head[kind_at] | HANDED]) + bytes(head[kind_at + 1 :])
+        try:
+            handing.send(self._sock, marked, handed)
+        except BlockingIOError:
+            return False
+        return True
 
     async def _write_later(self, data: bytes | bytearray) -> None:
         await self._lock.acquire()
@@ -239,17 +258,18 @@ class Connection:
             self._lock.release()
 
 
-def _after(parts: Sequence[bytes | bytearray], sent: int) -> memoryview:
+def _after(parts: Sequence[bytes | bytearray | memoryview], sent: int) -> memoryview:
     """What is left of two parts after ``sent`` bytes."""
     head, payload = parts
     if sent >= len(head):
         return memoryview(payload)[sent - len(head) :]
-    return memoryview(head + payload)[sent:]
+    return memoryview(join(parts))[sent:]
 
 
 _HANDLERS: dict[int, Callable[[Connection, Frame], bytes | None]] = {
     Kind.REQUEST: Connection._request,
     Kind.CANCEL: Connection._cancel,
+    Kind.HELLO: Connection._hello,
     Kind.STASH: Connection._stash,
     Kind.STATUS: Connection._status,
     Kind.MANAGE: Connection._manage,

@@ -15,7 +15,7 @@ from gunicorn.dirty.errors import DirtyProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_BLOB", "MAX_DEPTH", "MAX_ENTRIES", "MAX_VALUES", "decode", "encode", "peek"]
+__all__ = ["MAX_BLOB", "MAX_DEPTH", "MAX_ENTRIES", "MAX_VALUES", "decode", "encode", "encode_parts", "peek"]
 
 MAX_BLOB = 64 * 1024 * 1024  # bytes of one string or bytes value
 MAX_ENTRIES = 1024 * 1024  # of one list or dict
@@ -38,9 +38,18 @@ def encode(value: Any) -> bytes:
     Raises:
         DirtyProtocolError: a type, a size or a depth that the format does not have.
     """
+    return b"".join(encode_parts(value))
+
+
+def encode_parts(value: Any) -> list[bytes]:
+    """As ``encode``, in pieces: large strings and bytes are pieces of their own, which nobody has copied.
+
+    Raises:
+        DirtyProtocolError: as ``encode``.
+    """
     out: list[bytes] = []
     _encode(value, out.append, 0)
-    return b"".join(out)
+    return out
 
 
 def _encode(value: Any, write: Callable[[bytes], object], depth: int) -> None:

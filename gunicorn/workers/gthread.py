@@ -58,9 +58,9 @@ class ThreadWorker(EngineWorker):
 
     def thread_lost(self, engine: Engine, thread: int) -> None:
         # Not joined at the end: it may never come back. If it does, it finds itself replaced.
-        del self.threads[thread]
-        self.lost.add(thread)
-        self._start_thread(engine)
+        if self.threads.pop(thread, None) is not None:
+            self.lost.add(thread)
+            self._start_thread(engine)
 
     def _serve(self, engine: Engine) -> None:
         """One thread of the pool: one event at a time, from the event to the last byte of the answer."""

@@ -13,9 +13,10 @@ import trio.testing
 
 from gunicorn.arbiter.actions import ChildExit, SpawnChild
 from gunicorn.arbiter.ageing import Limits
-from gunicorn.arbiter.child import ABORT_WAIT, BOOTING_WAIT, Child, StopPlan, Timing
+from gunicorn.arbiter.child import ABORT_WAIT, BOOTING_WAIT, Child
 from gunicorn.arbiter.death import Cause
 from gunicorn.arbiter.handle import SpawnError
+from gunicorn.arbiter.timing import StopPlan, Timing
 from gunicorn.process import memory
 from gunicorn.process.channel import Channel
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady

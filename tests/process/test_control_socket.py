@@ -218,6 +218,19 @@ def test_an_upgrade_that_is_taken_back(controlled, folder):
     assert [one.name for one in folder.iterdir()] == ["gunicorn.ctl"]
 
 
+def test_an_upgrade_in_place(controlled, folder, opened):
+    path = folder / "gunicorn.ctl"
+    server, _ = controlled("--control-socket", str(path), "--upgrade-in-place")
+    server.get()
+    mark = server.mark()
+    server.signal(signal.SIGUSR2)
+    again = opened.enter_context(client_of(server, since=mark))
+    assert again.socket_path == str(path)
+    assert again.send_command("reload --wait")["status"] == "reloaded"
+    assert again.send_command("show stats")["pid"] == server.pid
+    assert [one.name for one in folder.iterdir()] == ["gunicorn.ctl"]
+
+
 def test_a_reload_moves_the_socket(controlled, folder):
     one, two = folder / "one.ctl", folder / "two.ctl"
     server, client = controlled(config=f"control_socket = {str(one)!r}\n")

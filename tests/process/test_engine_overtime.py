@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from contextlib import ExitStack
 
@@ -110,6 +111,23 @@ def test_a_thread_that_stays_stuck_costs_the_worker(kind, gate):
         if kind["worker_class"] == "gthread":
             assert worker.get()[0].startswith(b"HTTP/1.1 200 ")
             assert worker.stop() < 3
+
+
+def test_a_slow_upload_costs_no_thread(kind):
+    def application(environ, start_response):
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with EngineWorker(application, request_timeout=0.3, graceful_timeout=1, **kind) as worker:
+        assert isinstance(worker.message(), WorkerReady)
+        with worker.connect() as sock:
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+            assert split(read_all(sock))[0].startswith(b"HTTP/1.1 504 ")
+        # It came back by itself: had it not, a message would tell after the grace.
+        assert not select.select([worker.channel.fileno()], [], [], 1.5)[0]
+        assert worker.get()[0].startswith(b"HTTP/1.1 200 ")
+        assert worker.stop() < 3
 
 
 def test_the_answer_to_head_has_no_page(kind, gate):

@@ -160,6 +160,44 @@ def test_a_reload_that_cannot_work_changes_nothing(serve, tmp_path, case, preloa
     assert load.lost == []
 
 
+def test_one_more_worker_of_code_that_does_not_load_does_not_stop_the_server(serve, tmp_path):
+    app = deploy(tmp_path, "v0")
+    server = serve(app=app, cwd=tmp_path)
+    assert server.get() == "v0"
+    (worker,) = server.wait_workers(1)
+    (tmp_path / "changing.py").write_text("import nosuchmodule\n")
+    with Load(server) as load:
+        server.signal(signal.SIGTTIN)
+        server.wait_for("crash-looping, next try in")
+        deploy(tmp_path, "v1")
+        server.wait_workers(2, timeout=20)
+    assert load.lost == []
+    assert worker in server.workers()
+
+
+def test_an_upgrade_beside_the_old_server_loses_no_request(serve, workers, tmp_path):
+    app = deploy(tmp_path, "v0")
+    pidfile = tmp_path / "pid"
+    server = serve(*workers, "-w", "2", "-p", str(pidfile), app=app, cwd=tmp_path)
+    assert server.get() == "v0"
+    before = server.wait_workers(2)
+    with Load(server, keep_alive=True) as load, Load(server) as other:
+        deploy(tmp_path, "v1")
+        server.signal(signal.SIGUSR2)
+        server.wait_workers(4)
+        successor = int((tmp_path / "pid.2").read_text())
+        wait_until(lambda: "v1" in other.bodies, 10, "an answer of the new server")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        wait_gone(*before)
+        wait_until(lambda: pidfile.exists() and int(pidfile.read_text()) == successor, 10, "the pidfile")
+        assert server.get() == "v1"
+    assert load.lost + other.lost == []
+    server.signal(signal.SIGTERM, successor)
+    wait_gone(successor)
+    assert not pidfile.exists()
+
+
 def test_idle_connections_are_answered_once_more_and_none_is_reset(serve, workers):
     server = serve(*workers, "-w", "2", "--keep-alive", "60", "--worker-connections", "1000")
     server.get()

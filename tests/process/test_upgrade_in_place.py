@@ -117,13 +117,13 @@ def test_nothing_survives_an_upgraded_arbiter_that_is_killed(serve):
     server.get()
     workers = server.wait_workers(2)
     with server.connect() as client:
-        # Keeps one of the old workers there.
+        # Keeps one of the old workers there, and so the other, if it is the first to go.
         client.sendall(b"GET /sleep?60 HTTP/1.1\r\nHost: a\r\n\r\n")
         server.wait_for("sleeping")
         mark = server.mark()
         server.signal(signal.SIGUSR2)
         server.wait_for("Starting gunicorn", since=mark)
-        wait_until(lambda: len(set(server.workers()) - set(workers)) == 2, 10, "two new workers")
+        wait_until(lambda: set(server.workers()) - set(workers), 10, "a new worker")
         server.signal(signal.SIGKILL)
         server.wait()
         wait_until(lambda: not server.processes(), 5, "the end of every process")

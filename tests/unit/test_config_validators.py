@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gunicorn.config import (
     SETTINGS,
+    Config,
     auto_int,
     validate_bool,
     validate_callable,

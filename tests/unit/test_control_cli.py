@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gunicorn import __version__
 from gunicorn.control import commands
+from gunicorn.control.arguments import WAIT
 from gunicorn.control.cli.interactive import completions
 from gunicorn.control.cli.options import parse_options
 from gunicorn.control.cli.render import render
@@ -82,7 +83,7 @@ def test_exit_status(data, status):
 def test_the_client_waits_longer_than_the_server():
     for line in ("worker add", "reload", "reload --wait", "reload --wait 500"):
         assert patience(line.split()) > commands.parse(line).seconds
-    assert patience(["of", "a", "newer", "server"]) > commands.WAIT
+    assert patience(["of", "a", "newer", "server"]) > WAIT
 
 
 # --- layouts ---

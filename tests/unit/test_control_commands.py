@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gunicorn.control import commands
+from gunicorn.control.arguments import RELOAD_WAIT
 from gunicorn.control.operations import RefusedError
 
 CLASSIC_HELP = {
@@ -207,7 +208,7 @@ def test_retire_and_drain_say_when_they_are_not_through(server):
 def test_reload_with_its_result(server):
     assert run(server, "reload --wait") == {"status": "reloaded", "generation": 2}
     assert run(server, "reload --wait 7.5")["generation"] == 2
-    assert server.done == [("reload", commands.RELOAD_WAIT), ("reload", 7.5)]
+    assert server.done == [("reload", RELOAD_WAIT), ("reload", 7.5)]
     server.reload_fails = "no such module"
     with pytest.raises(RefusedError, match="no such module"):
         run(server, "reload --wait")

@@ -17,7 +17,8 @@ from gunicorn.arbiter.actions import (
     Wake,
 )
 from gunicorn.arbiter.backoff import BACKOFF_LIMIT, HEALTHY_AFTER
-from gunicorn.arbiter.roster import PLANNED_SPACING, Member, Roster, State, Wanted
+from gunicorn.arbiter.members import Member, State, Wanted
+from gunicorn.arbiter.roster import PLANNED_SPACING, Roster
 
 CRASH = ChildExit(signal=11)
 BOOT_FAILURE = ChildExit(code=3, reason="no module named app")

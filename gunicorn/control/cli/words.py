@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.control import commands
+from gunicorn.control.arguments import WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ def patience(words: Sequence[str]) -> float:
         return commands.parse("", words).seconds + commands.SLACK
     except ValueError:
         # Perhaps a newer server knows it; otherwise it says what is wrong at once.
-        return commands.WAIT + 2 * commands.SLACK
+        return WAIT + 2 * commands.SLACK
 
 
 def exit_status(data: Mapping[str, Any]) -> int:

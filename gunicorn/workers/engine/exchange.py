@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.error_page import error_page
 from gunicorn.http.status import reason_phrase
 from gunicorn.process.slots import ERRORS
-from gunicorn.workers.engine.deadlines import RequestDeadlines
 from gunicorn.workers.engine.link import ClientGone
 from gunicorn.wsgi.environ import (
     ScriptNameMismatch,
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from gunicorn.http.policy import Policy
     from gunicorn.workers.base import Worker
     from gunicorn.workers.engine.body import Body
-    from gunicorn.workers.engine.deadlines import Running
+    from gunicorn.workers.engine.deadlines import RequestDeadlines, Running
     from gunicorn.workers.engine.link import Link
 
 __all__ = ["Exchanges"]
@@ -57,9 +56,7 @@ class Exchanges:
         self._begin = None if slot is None else slot.table.begin
         self._end = None if slot is None else slot.table.end
         self._served = None if slot is None else slot.served
-        # What nobody asked for costs nothing: without request_timeout there is no table.
-        timeout = cfg.request_timeout
-        self.deadlines = RequestDeadlines(timeout, cfg.graceful_timeout) if timeout else None
+        self.deadlines = _deadlines(cfg)
         self.pre_request = _hook(worker, "pre_request")
         self.post_request = _hook(worker, "post_request")
         self.access = log.access if getattr(log, "access_enabled", True) else None
@@ -83,8 +80,9 @@ class Exchanges:
                 return self._answer_observed(link, request, body, response)
             return self._answer(link, request, body, response)
         finally:
-            if self.deadlines is not None:
-                self.deadlines.end(link)
+            if self.deadlines is not None and not self.deadlines.end(link):
+                # Claimed, though the one who did so may not have got to the link yet.
+                link.abandoned = link.abandoned or ""
             worker = self.worker
             if self._served is None:
                 number = worker.nr + 1
@@ -272,6 +270,15 @@ def _hook(worker: Worker, name: str) -> Callable[..., Any] | None:
             function if name == "pre_request" and worker.log.error_log.isEnabledFor(logging.DEBUG) else None
         )
     return function
+
+
+def _deadlines(cfg: Any) -> RequestDeadlines | None:
+    """The table of ``request_timeout``; without it neither the table nor the module is there."""
+    if not cfg.request_timeout:
+        return None
+    from gunicorn.workers.engine.deadlines import RequestDeadlines
+
+    return RequestDeadlines(cfg.request_timeout, cfg.graceful_timeout)
 
 
 def _stopwatch() -> Callable[[float], Any]:

@@ -196,8 +196,10 @@ class Link:
         with contextlib.suppress(OSError, ValueError):
             if page:
                 self.sock.send(page)
-            # Past TLS: its shutdown would have to share a state with the other thread.
-            socket.socket.shutdown(self.sock, socket.SHUT_WR if page else socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            # Both ways, so that a thread which waits for the client's bytes comes back. Past TLS, whose
+            # shutdown would have to share a state with the other thread.
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def half_close(self) -> None:
         """Send our end of the stream: the client reads the answer to its end before a reset could cut it."""

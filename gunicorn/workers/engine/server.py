@@ -182,7 +182,8 @@ class Engine:
             raise
         http = link.http
         if link.abandoned is not None:
-            self.close(link)
+            # What has been received is read before the close: else a reset would overtake the 504.
+            self._linger(link)
             return False
         if complete and not http.must_close:
             if body is not None and http.body_pending:
