@@ -2,8 +2,8 @@
 
     python benchmarks/dirty.py [--seconds 3] [--registry FOLDER]
 
-``--registry`` is a virtual environment with the registry's gunicorn, used as a black box; without it a new one
-is made in a temporary folder. Prints a table, and ends with status 1 when a goal is missed.
+``--registry`` is a virtual environment with the registry's gunicorn, used as a black box; without it a new
+one is made in a temporary folder. Prints a table, and ends with status 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -119,10 +119,9 @@ def report(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
             missed.append(NAMES[key])
     share = ours["crowd"]["rate"] / CROWD_LIMIT
     counts = ours["crowd"]["workers"]
-    print(
-        f"\n64 callers, 4 workers, tasks of 10 ms: {ours['crowd']['rate']:.0f} calls/s, {share:.0%} of what the"
-    )
-    print(f"workers allow; calls by worker {counts}; registry {theirs['crowd']['rate']:.0f} calls/s")
+    rate, theirs_rate = ours["crowd"]["rate"], theirs["crowd"]["rate"]
+    print(f"\n64 callers, 4 workers, tasks of 10 ms: {rate:.0f} calls/s ({share:.0%} of what the workers")
+    print(f"allow), calls by worker {counts}; registry {theirs_rate:.0f} calls/s")
     if share < CROWD_GOAL:
         missed.append("64 callers")
     if max(counts) > BALANCE_GOAL * min(counts):

@@ -1,4 +1,4 @@
-"""One tree of errors: every failure that a user can cause has a class, one clear line, and an exit code or a status."""
+"""One tree of errors: whatever a user can cause has a class, one clear line, and an exit code or a status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class ConfigError(GunicornError):
 class HaltServer(BaseException):
     """Ends the server with an exit status.
 
-    A ``BaseException``, so that an application's or a hook's ``except Exception`` cannot keep a dead server alive.
+    A ``BaseException``, so that an ``except Exception`` of an application or a hook cannot keep a dead
+    server alive.
     """
 
     def __init__(self, reason: str, exit_status: int = 1) -> None:

@@ -201,7 +201,8 @@ class Child:
             with self._shield():
                 return await self._spawn(self.order)
         except SpawnError as error:
-            self._log.error("A worker cannot be made: %s", error.reason)
+            if not self._scope.cancel_called:
+                self._log.error("A worker cannot be made: %s", error.reason)
             self._ended = ChildExit(code=error.exit_code, reason=error.reason)
         return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from gunicorn.arbiter.handle import SpawnError, receive, send
+from gunicorn.arbiter.handle import SpawnError, receive, receive_pending, send
 from gunicorn.arbiter.handover import Spawning
 from gunicorn.arbiter.orders import MoldError, Orders, Request, disown
 from gunicorn.process.channel import Channel, ChannelClosed
@@ -348,4 +348,16 @@ class Foundry:
     def _drop_mold(self, generation: int) -> None:
         mold = self._molds.pop(generation, None)
         if mold is not None:
+            # A worker that it has made already is for its task to stop, not for the end of a channel.
+            self._hear_last_words(mold.channel)
             mold.listening.cancel()
+        for request in self._orders.of_generation(generation):
+            if not request.answered.is_set():
+                request.answer(SpawnError(1, f"generation {generation} is not wanted any more"))
+
+    def _hear_last_words(self, channel: Channel) -> None:
+        try:
+            while (pending := receive_pending(channel)) is not None:
+                self._take(*pending)
+        except (ChannelClosed, OSError):
+            return

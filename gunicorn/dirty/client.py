@@ -52,6 +52,11 @@ class _Message(NamedTuple):
     request_id: int
     parts: list[bytes]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return sum(map(len, self.parts))
+
 
 class _Connection:
     """One blocking connection, with one call at a time on it."""
@@ -59,7 +64,7 @@ class _Connection:
     def __init__(self, path: str, timeout: float | None, *, takes_files: bool = False) -> None:
         self.path = path
         self._decoder = FrameDecoder()
-        self._takes_files = takes_files
+        self.takes_files = takes_files
         # Said with the first message, which it precedes.
         self._greeting = pack(Kind.HELLO, 0) if takes_files else b""
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -74,10 +79,10 @@ class _Connection:
     def send(self, message: _Message, timeout: float | None) -> None:
         kind, request_id, parts = message
         greeting, self._greeting = self._greeting, b""
-        size = sum(map(len, parts))
+        size = message.size
         try:
             self._sock.settimeout(timeout)
-            if size >= handing.LARGE and self._takes_files:
+            if size >= handing.LARGE and self.takes_files:
                 head = greeting + header(kind | HANDED, request_id, size)
                 handing.send(self._sock, head, handing.Handed.write(parts, size))
             else:
@@ -96,7 +101,7 @@ class _Connection:
                 if deadline is not None and not is_first:
                     sock.settimeout(max(deadline - time.monotonic(), 0.001))
                 is_first = False
-                if self._takes_files:
+                if self.takes_files:
                     count = handing.receive_into(sock, decoder)
                 else:
                     count = sock.recv_into(decoder.space())
@@ -238,8 +243,12 @@ class DirtyClient:
         """A connection on which ``message`` was sent."""
         self._after_fork()
         timeout = None if self.timeout is None else self.timeout + SLACK
+        wants_files = message.size >= handing.LARGE and _takes_files.get(self.socket_path, _can_hand())
         while self._idle:
             connection = self._idle.pop()
+            if wants_files and not connection.takes_files:
+                connection.close()
+                continue
             try:
                 connection.send(message, timeout)
             except DirtyConnectionError:
@@ -251,7 +260,7 @@ class DirtyClient:
                 raise
             else:
                 return connection
-        connection = self._connect(timeout)
+        connection = self._connect(timeout, wants_files=wants_files)
         try:
             connection.send(message, timeout)
         except BaseException:
@@ -259,13 +268,13 @@ class DirtyClient:
             raise
         return connection
 
-    def _connect(self, timeout: float | None) -> _Connection:
-        if self.socket_path not in _takes_files:
-            _takes_files[self.socket_path] = _can_hand() and self._ask_for_files(timeout)
-        return _Connection(self.socket_path, timeout, takes_files=_takes_files[self.socket_path])
+    def _connect(self, timeout: float | None, *, wants_files: bool = False) -> _Connection:
+        if wants_files and self.socket_path not in _takes_files:
+            _takes_files[self.socket_path] = self._ask_for_files(timeout)
+        return _Connection(self.socket_path, timeout, takes_files=_takes_files.get(self.socket_path, False))
 
     def _ask_for_files(self, timeout: float | None) -> bool:
-        """Whether the arbiter takes large payloads as files; asked once for each path."""
+        """Whether the arbiter takes large payloads as files; asked once for each path, by the first."""
         connection = _Connection(self.socket_path, timeout)
         try:
             connection.send(_Message(Kind.STATUS, 0, []), timeout)

@@ -2,8 +2,8 @@
 
 The sender writes an anonymous file and sends its descriptor beside a header; the arbiter passes that on; the
 receiver maps the file. The file is sealed: its sender can no longer change or shorten it, so a reader needs
-no copy of its own to be safe from that. Only Linux has such files; elsewhere payloads go through the socket, as
-they do with a peer that has not said that it knows this.
+no copy of its own to be safe from that. Only Linux has such files; elsewhere payloads go through the socket,
+as they do with a peer that has not said that it knows this.
 """
 
 from __future__ import annotations

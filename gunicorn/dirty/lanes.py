@@ -127,7 +127,8 @@ class Link:
         self._unsent: memoryview | None = None
         self._flush_wanted = trio.Event()
         self._scope = trio.CancelScope()
-        self._deadline = math.inf
+        self._due = math.inf
+        self._armed = math.inf
         self._call: Call | None = None
         self.is_open = True
 
@@ -192,10 +193,12 @@ class Link:
 
     async def _carry(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self._deadline) as self._scope:
+            self._armed = self._due
+            with trio.CancelScope(deadline=self._armed) as self._scope:
                 await self._pump()
                 return
-            await self._overdue()
+            if trio.current_time() >= self._due:
+                await self._overdue()
 
     async def _pump(self) -> None:
         """Pass on what arrives, until the end of the link."""
@@ -257,7 +260,7 @@ class Link:
 
     async def _patiently(self, call: Call, pending: Awaitable[None]) -> None:
         """The caller does not read as fast as the worker writes: the worker waits, its deadline too."""
-        self._set_deadline(math.inf)
+        self._due = self._armed = self._scope.deadline = math.inf
         with trio.move_on_after(min(call.budget, PATIENCE)) as waiting:
             await pending
         if waiting.cancelled_caught:
@@ -267,8 +270,7 @@ class Link:
         self._is_running = self._is_cancelling = False
         self._call = None
         self._crew.lane.running -= 1
-        if self._deadline != math.inf:
-            self._set_deadline(math.inf)
+        self._set_deadline(math.inf)
         call = self._crew.next_call()
         if call is not None:
             self.begin(call)
@@ -371,5 +373,7 @@ class Link:
         self._crew.worker.interrupt()
 
     def _set_deadline(self, deadline: float) -> None:
-        if deadline != self._deadline:
-            self._deadline = self._scope.deadline = deadline
+        """A later deadline is not told to trio, which costs more than to wake up for nothing now and then."""
+        self._due = deadline
+        if deadline < self._armed:
+            self._armed = self._scope.deadline = deadline

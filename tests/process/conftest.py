@@ -102,7 +102,7 @@ def run_in_session(
     ) as process:
         try:
             stdout, stderr = process.communicate(timeout=timeout)
-            wait_until(lambda: not processes_of_session(process.pid), 2.5, "the end of every process")
+            wait_until(lambda: not processes_of_session(process.pid), what="the end of every process")
         finally:
             for pid in processes_of_session(process.pid):
                 os.kill(pid, signal.SIGKILL)

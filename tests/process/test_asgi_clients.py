@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from asgi_worker import LOOPS, AsgiWorker, Notes, answer, body, http_only, read_body, start
 from engine_worker import read_all, read_answer, read_until, split
-from harness import wait_until
+from harness import PROMPT, wait_until
 
 
 @pytest.fixture(params=LOOPS)
@@ -25,8 +25,8 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def notes() -> Notes:
-    return Notes()
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path)
 
 
 def get(path: str = "/", fields: str = "") -> bytes:
@@ -96,7 +96,7 @@ def test_who_does_not_receive_is_cancelled_when_the_grace_period_ends(loop, note
         left = time.monotonic()
         leave(client)
         wait_note(notes, "cleaned up")
-        assert 0.9 < time.monotonic() - left < 2
+        assert 0.9 < time.monotonic() - left < PROMPT
         assert "Traceback" not in worker.log()
 
 
@@ -312,7 +312,7 @@ def test_a_slow_reader_is_not_a_dead_one(loop):
     with AsgiWorker(app, asgi_loop=loop, write_timeout=0.5) as worker, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         client.connect(worker.address)
-        client.settimeout(10)
+        client.settimeout(30)
         client.sendall(get(fields="Connection: close\r\n"))
         received = 0
         for _ in range(30):  # three times the timeout
@@ -343,7 +343,7 @@ def test_an_application_that_does_not_receive_stops_the_client(loop):
                 sent += client.send(b"x" * 1_000_000)
         assert sent < 20_000_000
         assert memory_of(worker.pid) - before < 4_000_000
-        client.settimeout(10)
+        client.settimeout(30)
         left = size - sent
         while left:
             left -= client.send(b"x" * min(left, 1_000_000))
@@ -374,7 +374,7 @@ def test_a_head_that_does_not_arrive_is_answered_with_408(loop):
         started = time.monotonic()
         client.sendall(b"GET / HTTP/1.1\r\nHo")
         assert read_all(client).startswith(b"HTTP/1.1 408 ")
-        assert 0.25 < time.monotonic() - started < 1
+        assert 0.25 < time.monotonic() - started < PROMPT
 
 
 def test_a_connection_that_says_nothing_is_closed(loop):
@@ -397,7 +397,7 @@ def test_an_idle_connection_is_closed(loop):
             read_answer(client)
         started = time.monotonic()
         assert read_all(client) == b""
-        assert 0.8 < time.monotonic() - started < 2
+        assert 0.8 < time.monotonic() - started < PROMPT
 
 
 def test_the_next_head_has_its_own_deadline(loop):
@@ -450,7 +450,7 @@ def test_worker_connections_are_a_limit(loop):
             waiting.recv(1)
         assert worker.slot.connections == 2
         held[0].close()
-        waiting.settimeout(10)
+        waiting.settimeout(30)
         assert read_answer(waiting)[1] == b"hello"
 
 

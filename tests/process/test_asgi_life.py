@@ -8,11 +8,12 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from asgi_worker import LOOPS, AsgiWorker, Notes, answer, body, start
 from engine_worker import read_all, read_answer, read_until, split
-from harness import wait_until
+from harness import PROMPT, wait_until
 
 from gunicorn.process.messages import WorkerLeaving, WorkerReady
 from gunicorn.process.slots import SlotState
@@ -24,8 +25,8 @@ def loop(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def notes() -> Notes:
-    return Notes()
+def notes(tmp_path: Path) -> Notes:
+    return Notes(tmp_path)
 
 
 def get(path: str = "/", fields: str = "") -> bytes:
@@ -148,7 +149,7 @@ def test_a_shutdown_that_hangs_is_cut_off(loop, notes):
     with AsgiWorker(
         with_lifespan(hello, notes, shutdown=shutdown), asgi_loop=loop, graceful_timeout=1
     ) as worker:
-        assert worker.stop() < 2
+        assert worker.stop() < PROMPT
         assert "shutdown was cut off" in worker.log()
 
 
@@ -170,7 +171,7 @@ def test_a_stop_while_the_application_starts(loop, notes):
     app = with_lifespan(hello, notes, startup=startup)
     with AsgiWorker(app, asgi_loop=loop, ready=False) as worker:
         wait_until(lambda: "startup" in notes)
-        assert worker.stop() < 2
+        assert worker.stop() < PROMPT
         assert worker.status == 0
 
 
@@ -190,15 +191,15 @@ async def events(scope, receive, send):
 
 
 def test_a_stream_that_watches_the_drain_notice_ends_at_once(loop, notes):
-    with AsgiWorker(with_lifespan(events, notes), asgi_loop=loop, graceful_timeout=10) as worker:
+    with AsgiWorker(with_lifespan(events, notes), asgi_loop=loop, graceful_timeout=40) as worker:
         with worker.connect() as client:
             client.sendall(get())
             read_until(client, b"begin\n\n\r\n")
             started = time.monotonic()
             worker.kill(signal.SIGTERM)
-            assert b"data: 9\n\n" in read_all(client)
+            assert 30 < float(read_all(client).partition(b"data: ")[2].split()[0]) <= 40
             assert worker.wait() == 0
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < PROMPT
         assert notes.lines == ["startup", "shutdown"]
 
 
@@ -217,7 +218,7 @@ def test_a_stream_that_ignores_it_is_cancelled_at_the_deadline(loop, notes):
         with worker.connect() as client:
             client.sendall(get())
             read_until(client, b"x")
-            assert 0.7 < worker.stop() < 1.3
+            assert 0.7 < worker.stop() < PROMPT
         assert worker.status == 0
         assert notes.lines == ["startup", "cancelled", "shutdown"]
 
@@ -238,7 +239,7 @@ def test_who_ignores_even_that_does_not_hold_up_the_stop(loop, notes):
     ):
         client.sendall(get())
         read_until(client, b"x")
-        assert worker.stop() < 2.5
+        assert worker.stop() < PROMPT
         assert "shutdown" in notes
 
 
@@ -289,7 +290,7 @@ def test_idle_connections_do_not_hold_up_the_stop(loop, notes):
             client.sendall(get())
             read_answer(client)
         stack.enter_context(worker.connect())  # and one that has said nothing
-        assert worker.stop() < 4
+        assert worker.stop() < PROMPT
         assert notes.lines == ["startup", "shutdown"]
 
 
@@ -348,7 +349,7 @@ def test_max_requests_without_an_arbiter_ends_the_worker(loop, notes):
         assert notes.lines == ["startup", "shutdown"]
 
 
-def test_the_end_of_the_arbiter_ends_the_worker_within_a_second(loop, notes):
+def test_the_end_of_the_arbiter_ends_the_worker(loop, notes):
     async def hangs(scope, receive, send):
         await start(send)
         await body(send, b"x", more=True)
@@ -363,7 +364,7 @@ def test_the_end_of_the_arbiter_ends_the_worker_within_a_second(loop, notes):
         started = time.monotonic()
         worker.channel.close()
         assert worker.wait() == 0
-        assert time.monotonic() - started < 1.2
+        assert time.monotonic() - started < PROMPT
         assert notes.lines == ["startup", "shutdown"]
 
 
@@ -393,5 +394,5 @@ def test_what_the_application_left_behind_does_not_hold_up_the_end(loop):
 
     with AsgiWorker(forgets, asgi_loop=loop, asgi_lifespan="off") as worker:
         worker.get()
-        assert worker.stop() < 2
+        assert worker.stop() < PROMPT
         assert worker.status == 0

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from engine_worker import read_all, read_until
-from harness import wait_gone, wait_until
+from harness import PROMPT, wait_gone, wait_until
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -45,7 +45,7 @@ def test_reload_replaces_the_workers_and_shuts_the_old_ones_down(serve, asgi):
     wait_until(lambda: server.stdout.count("lifespan shut down") == 4, what=str(server.stdout))
 
 
-def test_a_stream_ends_within_a_second_of_term(serve, asgi):
+def test_a_stream_ends_at_once_when_told(serve, asgi):
     server = serve(*asgi, app="asgi_probe:app")
     with server.connect() as client:
         client.sendall(GET.format("/events").encode())
@@ -53,7 +53,7 @@ def test_a_stream_ends_within_a_second_of_term(serve, asgi):
         started = time.monotonic()
         server.signal(signal.SIGTERM)
         assert b"data: end" in read_all(client)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < PROMPT
     assert server.wait() == 0
     assert "lifespan shut down" in server.stdout
 
@@ -65,7 +65,7 @@ def test_a_stream_that_ignores_it_is_cancelled_and_the_lifespan_still_ends(serve
         read_until(client, b"begin\n\n\r\n")
         started = time.monotonic()
         assert server.stop(signal.SIGTERM) == 0
-        assert 1.5 < time.monotonic() - started < 3
+        assert 1.5 < time.monotonic() - started < PROMPT
     assert "lifespan shut down" in server.stdout
     assert "killed" not in server.log
 

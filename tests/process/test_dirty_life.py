@@ -391,7 +391,7 @@ def test_chaos(serve: Serve) -> None:
     stop.set()
     killer.join()
     assert not wrong
-    assert outcomes["answer"] > 50
+    assert outcomes["answer"] > 20, outcomes
     with client_of(server) as client:
         assert client.execute(WORK, "echo", 1) == 1
 

@@ -6,13 +6,13 @@ import contextlib
 import socket
 import ssl
 import subprocess
-import time
 from contextlib import ExitStack
 
 import pytest
 from engine_worker import EngineWorker, read_all, read_answer
 
 CLASSES = {"sync": {"worker_class": "sync"}, "gthread": {"worker_class": "gthread", "threads": 2}}
+HALF = b"\x16\x03\x01\x02\x00\x01\x00"  # of a client hello
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -74,16 +74,20 @@ def test_the_end_is_announced(kind, certificate):
         assert read_all(sock).endswith(b"https")
 
 
-def test_half_handshakes_hold_no_thread_and_end(kind, certificate):
-    with EngineWorker(echo, handshake_timeout=1, **kind, **certificate) as worker, ExitStack() as stack:
-        halves = [stack.enter_context(worker.connect()) for _ in range(50)]
-        for sock in halves:
-            sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
-        started = time.monotonic()
+def test_half_handshakes_hold_no_thread(kind, certificate):
+    with EngineWorker(echo, handshake_timeout=60, **kind, **certificate) as worker, ExitStack() as stack:
+        for _ in range(50):
+            stack.enter_context(worker.connect()).sendall(HALF)
         with worker.connect_tls() as sock:
             sock.sendall(GET)
             assert read_answer(sock)[1] == b"https"
-        assert time.monotonic() - started < 0.9
+
+
+def test_half_handshakes_end(kind, certificate):
+    with EngineWorker(echo, handshake_timeout=1, **kind, **certificate) as worker, ExitStack() as stack:
+        halves = [stack.enter_context(worker.connect()) for _ in range(50)]
+        for sock in halves:
+            sock.sendall(HALF)
         for sock in halves:
             assert sock.recv(100) == b""
 

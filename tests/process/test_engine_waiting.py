@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from engine_worker import EngineWorker, read_all, read_answer
-from harness import wait_until
+from harness import PROMPT, wait_until
 
 CLASSES = {"sync": {"worker_class": "sync"}, "gthread": {"worker_class": "gthread", "threads": 2}}
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -38,7 +38,7 @@ def elapsed(function):
 
 
 def test_slow_heads_and_idle_connections_hold_no_thread(kind):
-    with EngineWorker(hello, keepalive=30, **kind) as worker, ExitStack() as stack:
+    with EngineWorker(hello, keepalive=60, header_timeout=60, **kind) as worker, ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(worker.connect()).sendall(b"GET / HTTP/1.1\r\nHost:")
         for _ in range(100):
@@ -47,7 +47,7 @@ def test_slow_heads_and_idle_connections_hold_no_thread(kind):
             read_answer(sock)
         for _ in range(50):
             stack.enter_context(worker.connect())
-        assert elapsed(worker.get) < 1
+        assert elapsed(worker.get) < PROMPT
 
 
 def test_a_client_that_does_not_close_after_its_answer_holds_no_thread(kind):
@@ -56,14 +56,14 @@ def test_a_client_that_does_not_close_after_its_answer_holds_no_thread(kind):
             sock = stack.enter_context(worker.connect())
             sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n")
             read_answer(sock)
-        assert elapsed(worker.get) < 1
+        assert elapsed(worker.get) < PROMPT
 
 
 def test_an_idle_connection_is_closed_after_keepalive(kind):
     with EngineWorker(hello, keepalive=1, **kind) as worker, worker.connect() as sock:
         sock.sendall(GET)
         read_answer(sock)
-        assert 0.8 < elapsed(lambda: read_all(sock)) < 3
+        assert 0.8 < elapsed(lambda: read_all(sock)) < PROMPT
 
 
 def test_no_keepalive_closes_at_once(kind):
@@ -113,7 +113,7 @@ def test_a_client_that_takes_nothing_is_let_go():
 
     with EngineWorker(endless, write_timeout=1) as worker, worker.connect() as sock:
         sock.sendall(GET)
-        assert elapsed(worker.slot_idle) < 5
+        assert elapsed(worker.slot_idle) < PROMPT
         with worker.connect() as other:
             other.sendall(GET)
             assert other.recv(15) == b"HTTP/1.1 200 OK"
@@ -158,7 +158,7 @@ def test_worker_connections_is_a_limit_and_not_a_wall(kind):
         with pytest.raises(TimeoutError):
             waiting.recv(1)
         held[0].close()
-        waiting.settimeout(5)
+        waiting.settimeout(30)
         assert read_answer(waiting)[1] == b"hi"
 
 
@@ -178,7 +178,7 @@ def test_running_out_of_descriptors_is_survived():
         wait_until(lambda: "Cannot accept" in worker.log(), what="the shortage")
         for sock in socks:
             sock.close()
-        assert elapsed(worker.get) < 3
+        assert elapsed(worker.get) < PROMPT
 
 
 def test_many_connections_leave_nothing_behind(kind):

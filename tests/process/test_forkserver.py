@@ -312,7 +312,7 @@ def test_stuck_worker_does_not_outlive_the_channel(tmp_path, mode, monkeypatch):
     pidfd = os.pidfd_open(child.pid)
     began = time.monotonic()
     arbiter.channel.close()
-    wait_readable(pidfd, 2.0)
+    wait_readable(pidfd)
     assert time.monotonic() - began > 1.0, "a good worker would have had no time to leave"
     assert os.waitpid(arbiter.pid, 0)[1] == 0
     if mode == "adopt":
@@ -434,7 +434,7 @@ def test_worker_serves_on_the_listener(tmp_path):
     listeners = create_listeners(cfg, None)
     arbiter = LittleArbiter(tmp_path, app=App(cfg), sockets=listeners)
     child = arbiter.spawn()
-    with socket.create_connection(listeners[0].address, timeout=5) as client:
+    with socket.create_connection(listeners[0].address, timeout=30) as client:
         assert client.recv(100).decode() == str(listeners[0])
     assert child.exit() == 0
     arbiter.close()

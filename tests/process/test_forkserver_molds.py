@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from little_arbiter import (
@@ -186,7 +185,7 @@ def test_mold_serves_its_generations_listeners(tmp_path):
     _, channel = start_mold(arbiter, 2, [listener.fileno() for listener in new])
     child = arbiter.spawn(channel=channel)
     old_address, new_address = old[0].address, new[0].address
-    with socket.create_connection(new_address, timeout=5) as client:
+    with socket.create_connection(new_address, timeout=30) as client:
         assert client.recv(10) == b"here"
     assert child.exit() == 0
     # The arbiter drops the old address; the root must not keep it in LISTEN.
@@ -194,7 +193,7 @@ def test_mold_serves_its_generations_listeners(tmp_path):
     arbiter.channel.send(Listeners(), [listener.fileno() for listener in new])
     start_mold(arbiter, 3)[1].close()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(old_address, timeout=5)
+        socket.create_connection(old_address, timeout=30)
     channel.close()
     arbiter.close()
 
@@ -271,9 +270,8 @@ def test_death_of_the_arbiter_ends_everything(tmp_path, retired):
         wait_readable(process.stdout)
         pidfds = [os.pidfd_open(pid) for pid in json.loads(process.stdout.readline())]
         process.kill()
-        deadline = time.monotonic() + 2.0
         for pidfd in pidfds:
-            wait_readable(pidfd, max(0.0, deadline - time.monotonic()))
+            wait_readable(pidfd)
             os.close(pidfd)
 
 

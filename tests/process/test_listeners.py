@@ -71,7 +71,7 @@ def _no_pause(monkeypatch):
 
 def connects(listener):
     with socket.socket(listener.family) as client:
-        client.settimeout(5)
+        client.settimeout(30)
         client.connect(listener.getsockname())
         return True
 
@@ -144,7 +144,7 @@ def test_dual_stack(listen):
     """Alone, [::] takes IPv4 too; beside 0.0.0.0 on the same port each takes its own."""
     (alone,) = listen(("::", 0))
     port = alone.address[1]
-    with socket.create_connection(("127.0.0.1", port), timeout=5):
+    with socket.create_connection(("127.0.0.1", port), timeout=30):
         pass
     alone.close()
     first, second = listen(("0.0.0.0", port), ("::", port))

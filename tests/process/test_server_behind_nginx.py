@@ -48,7 +48,7 @@ def nginx(tmp_path: Path) -> Iterator[Path]:
     command = [program, "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_until((tmp_path / "front").exists, 10, "nginx's socket")
+            wait_until((tmp_path / "front").exists, what="nginx's socket")
             yield tmp_path
         finally:
             process.terminate()
@@ -58,7 +58,7 @@ def nginx(tmp_path: Path) -> Iterator[Path]:
 def client(folder: Path) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("example.com", timeout=10)
     connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.settimeout(10)
+    connection.sock.settimeout(30)
     connection.sock.connect(str(folder / "front"))
     return connection
 
@@ -96,6 +96,6 @@ def test_a_reload_is_not_seen_through_nginx(serve, workers, nginx):
             assert answer.status == 200
             return answer.read() != before
 
-        wait_until(replaced, 10, "an answer of the new worker")
+        wait_until(replaced, what="an answer of the new worker")
     finally:
         connection.close()

@@ -133,7 +133,7 @@ def test_daemon(serve, tmp_path):
 
     server.signal(signal.SIGTERM, daemon)
     wait_gone(daemon)
-    wait_until(lambda: not pidfile.exists(), 2, "the end of the pidfile")
+    wait_until(lambda: not pidfile.exists(), what="the end of the pidfile")
 
 
 def test_winch_in_the_foreground_is_ignored(serve):

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from harness import Server, open_gate, wait_gone, wait_until
+from harness import PROMPT, Server, open_gate, wait_gone, wait_until
 
 
 def fork_servers(server: Server) -> set[int]:
@@ -29,8 +29,8 @@ def test_nothing_survives_a_killed_arbiter(serve, workers, path):
         started = time.monotonic()
         server.signal(signal.SIGKILL)
         server.wait()
-        wait_until(lambda: not server.processes(), 5, "the end of every process")
-        assert time.monotonic() - started < 2.0
+        wait_until(lambda: not server.processes(), what="the end of every process")
+        assert time.monotonic() - started < PROMPT
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
@@ -44,7 +44,7 @@ def test_a_killed_fork_server_is_replaced_and_service_goes_on(serve):
     server.signal(signal.SIGKILL, first)
     wait_gone(first)
     assert int(server.get("/pid")) in workers
-    wait_until(lambda: fork_servers(server) - {first}, 10, "a new fork server")
+    wait_until(lambda: fork_servers(server) - {first}, what="a new fork server")
     assert server.workers() == workers
 
     # The new one is there to fork: workers that are lost now must be replaced by it, and a reload must work.
@@ -103,7 +103,7 @@ def test_a_silent_worker_is_ended_and_its_request_named(serve, workers):
         client.sendall(b"GET /hold?60 HTTP/1.1\r\nHost: a\r\n\r\n")
         held = int(server.wait_for(r"holding the interpreter lock in (\d+)")[1])
         server.wait_for(rf"WORKER TIMEOUT.*{held}", timeout=5)
-        wait_gone(held, timeout=5)
+        wait_gone(held)
     assert server.get() == "Hello, World!\n"
     assert "/hold" in server.log
 
@@ -123,7 +123,7 @@ def test_a_worker_that_boots_slowly_is_not_a_worker_that_hangs(serve, tmp_path):
     (booting,) = server.wait_workers(1)
     # Longer than ``timeout``, and no event can tell that nothing happened.
     with pytest.raises(TimeoutError):
-        wait_gone(booting, timeout=2)
+        wait_gone(booting)
     open_gate(gate)
     assert server.get() == "Hello, World!\n"
     assert server.workers() == [booting]

@@ -45,7 +45,9 @@ def test_hooks_of_a_plain_life(serve, workers, tmp_path):
 
     def wait_finished(count: int) -> None:
         # A client has its answer before ``post_request`` is called; another thread may take its next request.
-        wait_until(lambda: sum(name == "post_request" for _, name, _ in trace(path)) == count, 5, "the hook")
+        wait_until(
+            lambda: sum(name == "post_request" for _, name, _ in trace(path)) == count, what="the hook"
+        )
 
     worker = int(server.get("/pid"))
     wait_finished(1)
@@ -85,17 +87,17 @@ def test_hooks_of_reload_count_and_abort(serve, tmp_path):
         ]
 
     server.signal(signal.SIGTTIN)
-    wait_until(lambda: noted("nworkers_changed", "2", "1"), 5, "nworkers_changed")
+    wait_until(lambda: noted("nworkers_changed", "2", "1"), what="nworkers_changed")
     server.wait_workers(2)
     old = server.workers()
     server.signal(signal.SIGHUP)
-    wait_until(lambda: noted("on_reload"), 5, "on_reload")
+    wait_until(lambda: noted("on_reload"), what="on_reload")
     assert noted("on_reload") == [server.pid]
     wait_gone(*old)
     (worker,) = server.wait_workers(1)
     with server.connect() as client:
         client.sendall(b"GET /sleep?60 HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_until(lambda: noted("worker_abort") == [worker], 8, "worker_abort in the silent worker")
+        wait_until(lambda: noted("worker_abort") == [worker], what="worker_abort in the silent worker")
     wait_gone(worker)
     server.get()
     (successor,) = server.wait_workers(1)

