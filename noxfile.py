@@ -50,7 +50,9 @@ def tests(session: nox.Session) -> None:
     """Behaviour: unit, memory, process and conformance tests, with coverage of every process they start."""
     install(session, "test")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    # A process of tests per core. Each gets neighbouring tests, for they share servers; ``-- -n 0`` to debug.
+    options = ["-n", "auto", "--dist", "worksteal", *session.posargs]
+    session.run("coverage", "run", "-m", "pytest", *options)
     session.run("coverage", "combine", "--quiet")
     # A part of the tests covers a part of the code: the threshold is for the whole.
     session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from gunicorn.workers.engine.shift import Shift
 from gunicorn.workers.engine.worker import EngineWorker
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class ThreadWorker(EngineWorker):
         self.failure: BaseException | None = None
         self.stopping = False
         engine = self.new_engine(wake=self._wake)
+        self.shift = Shift(engine)
         stop_reader, stop_writer = os.pipe()
         engine.watch(stop_reader, lambda: None)
         self.threads: dict[int, threading.Thread] = {}
@@ -46,6 +48,7 @@ class ThreadWorker(EngineWorker):
             engine.shut()
             os.close(stop_reader)
             os.close(stop_writer)
+            self.shift.close()
         if self.failure is not None:
             raise self.failure
 
@@ -64,11 +67,12 @@ class ThreadWorker(EngineWorker):
 
     def _serve(self, engine: Engine) -> None:
         """One thread of the pool: one event at a time, from the event to the last byte of the answer."""
-        poll, dispatch, lost = engine.poll, engine.dispatch, self.lost
+        take, dispatch, lost = self.shift.take, engine.dispatch, self.lost
         try:
             while not self.stopping:
-                for fd, _ in poll(-1, 1):
-                    dispatch(fd)
+                event = take()
+                if event is not None:
+                    dispatch(*event)
                 if lost and threading.get_ident() in lost:
                     # The number may be given to another thread from here on.
                     lost.discard(threading.get_ident())

@@ -70,7 +70,7 @@ class SyncWorker(EngineWorker):
         self.beat(now)
         if engine.alarm <= now:
             engine.reap(now)
-        for fd, _ in engine.poll(max(0.0, min(self.next_beat, until, engine.alarm) - now), _EVENTS):
-            engine.dispatch(fd)
+        for fd, kind in engine.poll(max(0.0, min(self.next_beat, until, engine.alarm) - now), _EVENTS):
+            engine.dispatch(fd, kind)
             if time.monotonic() >= self.next_beat:
                 self.beat(time.monotonic())

@@ -310,7 +310,7 @@ def test_a_quick_stop_does_not_wait_for_requests(loop, notes, signum):
     ):
         client.sendall(get())
         read_until(client, b"x")
-        assert worker.stop(signum) < 2
+        assert worker.stop(signum) < PROMPT
         assert worker.status == 0
         assert "cleaned up" in notes
 

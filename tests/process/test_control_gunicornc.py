@@ -177,12 +177,12 @@ class Terminal:
         with contextlib.suppress(OSError):  # the end of a terminal
             while select.select([self.ours], [], [], 15)[0] and (data := os.read(self.ours, 65536)):
                 self.text += data.decode(errors="replace")
-        return self.process.wait(15)
+        return self.process.wait(30)
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait()
+            self.process.wait(30)
         os.close(self.ours)
 
 
@@ -268,7 +268,7 @@ def test_interrupted(controlled):
         process = subprocess.Popen([*GUNICORNC, "-s", client.socket_path, "drain"], env=server_environment())
         server.wait_for("Control command: drain")
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(30) == 130
         assert client.send_command("show stats")["workers_target"] == 0
         server.stop(signal.SIGINT)
 

@@ -30,7 +30,7 @@ def attack(path: str, count: int, data: bytes) -> Iterator[list[socket.socket]]:
         opened = []
         for _ in range(count):
             one = stack.enter_context(socket.socket(socket.AF_UNIX))
-            one.settimeout(5)
+            one.settimeout(30)
             one.connect(path)
             one.setblocking(False)
             with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
@@ -42,7 +42,7 @@ def attack(path: str, count: int, data: bytes) -> Iterator[list[socket.socket]]:
 def reaction(server: Server) -> float:
     """Seconds from a signal to the line that says that it is being handled.
 
-    The best of several: this measures the arbiter, and not what else the machine does.
+    The best of several: an arbiter that is held up is so for seconds, and each time.
     """
     times = []
     for _ in range(5):
@@ -71,13 +71,13 @@ def test_the_arbiter_goes_on(controlled, count, data):
     client.close()
     before = descriptors(server.pid)
     with attack(client.socket_path, count, data):
-        assert reaction(server) < 0.05
+        assert reaction(server) < 1
         # There is room for one who means well.
         assert client.send_command("show stats")["pid"] == server.pid
         assert server.get() == "Hello, World!\n"
         assert descriptors(server.pid) < before + 40
     client.close()
-    wait_until(lambda: descriptors(server.pid) <= before, 20, "the descriptors of before")
+    wait_until(lambda: descriptors(server.pid) <= before, what="the descriptors of before")
     assert server.count("Traceback") == 0
 
 
@@ -93,7 +93,7 @@ def test_out_of_descriptors(controlled):
     cpu = _cpu_seconds(server.pid)
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as waiting:
         waiting.connect(client.socket_path)
-        assert reaction(server) < 0.05
+        assert reaction(server) < 1
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, limits)
         with ControlClient(client.socket_path) as other:
             assert other.send_command("show stats")["pid"] == server.pid

@@ -115,16 +115,16 @@ def test_our_client_works_with_their_server(registry, tmp_path):
         start_new_session=True,
     ) as process:
         try:
-            wait_until(lambda: gunicornc("-s", path, "help").returncode == 0, 20, "their server")
+            wait_until(lambda: gunicornc("-s", path, "help").returncode == 0, what="their server")
             _look_at_their_server(path)
             assert gunicornc_json("-s", path, "shutdown") == {"status": "shutting_down", "mode": "graceful"}
-            process.wait(15)
+            process.wait(30)
         finally:
             process.kill()
 
 
 def _look_at_their_server(path: str) -> None:
-    wait_until(lambda: gunicornc_json("-s", path, "show", "workers")["count"] == 2, 10, "two workers")
+    wait_until(lambda: gunicornc_json("-s", path, "show", "workers")["count"] == 2, what="two workers")
     for command, parts in TEXTS.items():
         done = gunicornc("-s", path, *command.split())
         assert (done.returncode, done.stderr) == (0, ""), command

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from control_harness import NOBODY, PACKAGES, as_user, client_of, descriptors, gunicornc, python_for_others
-from harness import ROOT, wait_gone, wait_until
+from harness import PROMPT, ROOT, wait_gone, wait_until
 
 from gunicorn.control.client import CommandError, ControlClient
 
@@ -139,11 +139,11 @@ def test_a_user_without_account_or_home(controlled, folder):
     assert gunicornc("show", "workers", **args).returncode == 0
     with server.connect() as stuck:
         stuck.sendall(b"GET /regex HTTP/1.1\r\nHost: a\r\n\r\n")
-        wait_until(lambda: client.send_command("show requests")["count"], 5, "the request")
+        wait_until(lambda: client.send_command("show requests")["count"], what="the request")
         (worker,) = client.send_command("show workers")["workers"]
         started = time.monotonic()
         (one,) = client.send_command(f"stack {worker['pid']}")["stacks"]
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < PROMPT
         assert "mine.py" in one["stack"]
         server.signal(signal.SIGKILL, worker["pid"])
 
@@ -238,15 +238,15 @@ def test_a_reload_moves_the_socket(controlled, folder):
     server.configure(f"control_socket = {str(two)!r}\ncontrol_socket_mode = 0o660\n")
     # The connection that asked for it gets its answer.
     assert client.send_command("reload --wait")["status"] == "reloaded"
-    wait_until(two.exists, 5, "the new socket")
+    wait_until(two.exists, what="the new socket")
     assert stat.S_IMODE(two.stat().st_mode) == 0o660
     assert not one.exists()
     assert pid_of(two) == server.pid
     server.configure("control_socket = None\n")
     assert client.send_command("reload --wait")["status"] == "reloaded"
-    wait_until(lambda: not two.exists(), 5, "the end of the socket")
+    wait_until(lambda: not two.exists(), what="the end of the socket")
     client.close()
-    wait_until(lambda: descriptors(server.pid) <= before, 5, "the descriptors of before")
+    wait_until(lambda: descriptors(server.pid) <= before, what="the descriptors of before")
 
 
 def test_a_reload_that_is_abandoned_moves_nothing(controlled, folder):

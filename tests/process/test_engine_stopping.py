@@ -189,7 +189,7 @@ def test_quit_leaves_at_once_after_the_hook(kind, gate, signum, tmp_path):
     with EngineWorker(application, **options) as worker, worker.connect() as sock:
         sock.sendall(GET.replace(b"/ ", b"/wait ", 1))
         entered()
-        assert worker.stop(signum) < 1.5
+        assert worker.stop(signum) < PROMPT
         assert worker.status == 0
         assert (tmp_path / "hook").read_text() == "called"
 

@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from harness import wait_gone, wait_until
+from harness import PROMPT, wait_gone, wait_until
 from load import Load
 
 LEAKY = """
@@ -45,7 +45,7 @@ def test_workers_that_reach_the_memory_limit_together_leave_one_by_one(serve, tm
             assert server.request("/leak").status == 200
             living = server.workers()
             assert 4 <= len(living) <= 6, living  # an old one may be on its way out
-        wait_gone(*first, timeout=20)
+        wait_gone(*first)
     assert load.lost == []
     assert load.answered > 10
 
@@ -56,7 +56,7 @@ def test_a_limit_below_a_fresh_worker_does_not_loop(serve):
     workers = server.wait_workers(2)
     server.wait_for("max_worker_memory: 0.1 MB cannot be kept")
     with pytest.raises(TimeoutError):
-        wait_gone(*workers, timeout=2)
+        wait_gone(*workers)
     assert server.count("cannot be kept") == 1
 
 
@@ -64,7 +64,7 @@ def test_workers_are_replaced_when_they_are_old(serve):
     server = serve("-w", "2", "--max-worker-lifetime", "1", "--max-worker-lifetime-jitter", "0.5")
     first = server.wait_workers(2)
     with Load(server) as load:
-        wait_gone(*first, timeout=10)
+        wait_gone(*first)
     assert load.lost == []
     assert server.count(r"will be replaced: max_worker_lifetime") >= 2
 
@@ -73,7 +73,7 @@ def test_the_server_serves_on_during_the_drain_delay(serve, tmp_path):
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
-        manager.settimeout(10)
+        manager.settimeout(30)
         server = serve("--drain-delay", "1.5", env={"NOTIFY_SOCKET": path})
         server.get()
         started = time.monotonic()
@@ -81,8 +81,8 @@ def test_the_server_serves_on_during_the_drain_delay(serve, tmp_path):
         server.wait_for("Serving for 1.5 more seconds")
         while time.monotonic() < started + 1.2:
             assert server.get() == "Hello, World!\n"
-        assert server.wait(5) == 0
-        assert time.monotonic() - started < 1.5 + 1
+        assert server.wait() == 0
+        assert time.monotonic() - started < PROMPT
         told = [manager.recv(1000).decode()]
         while "STATUS=Stopping in" not in told[-1]:
             told.append(manager.recv(1000).decode())
@@ -95,7 +95,7 @@ def test_a_second_signal_skips_the_drain_delay(serve, sig):
     server.get()
     server.signal(signal.SIGTERM)
     server.wait_for("Serving for 60 more seconds")
-    assert server.stop(sig, timeout=3) == 0
+    assert server.stop(sig) == 0
 
 
 def test_a_worker_that_dies_during_the_drain_delay_is_replaced(serve):
@@ -106,5 +106,5 @@ def test_a_worker_that_dies_during_the_drain_delay_is_replaced(serve):
     server.wait_for("Serving for 60 more seconds")
     server.signal(signal.SIGKILL, worker)
     wait_gone(worker)
-    wait_until(lambda: server.request("/pid").text != str(worker), 10, "an answer of the replacement")
+    wait_until(lambda: server.request("/pid").text != str(worker), what="an answer of the replacement")
     server.stop()

@@ -99,7 +99,7 @@ def test_a_reload_every_moment_loses_no_request(serve, workers, tmp_path, keep_a
             server.signal(signal.SIGHUP)
             with pytest.raises(TimeoutError):  # a pause, for there is nothing to wait for
                 wait_gone(server.pid, timeout=0.3)
-        wait_until(lambda: server.get() == "v10", 20, "the latest version")
+        wait_until(lambda: server.get() == "v10", what="the latest version")
         server.wait_workers(WORKERS)
     assert load.lost == []
     assert census.most <= WORKERS + 1
@@ -115,7 +115,7 @@ def test_never_fewer_workers_serve_than_wanted(serve, tmp_path):
         started = time.monotonic()
         for _ in range(2):
             server.signal(signal.SIGHUP)
-            wait_gone(*workers, timeout=20)
+            wait_gone(*workers)
             workers = server.wait_workers(WORKERS)
         seconds = time.monotonic() - started
     assert load.lost == []
@@ -138,7 +138,7 @@ def test_a_reload_that_cannot_work_changes_nothing(serve, tmp_path, case, preloa
     app = deploy(tmp_path, "v0")
     good = f"workers = 2\npreload_app = {preload}\n{LOADED}"
     server = serve(app=app, cwd=tmp_path, config=good)
-    wait_until(lambda: server.count("Loaded in") == 2, 10, "two workers that have the first version")
+    wait_until(lambda: server.count("Loaded in") == 2, what="two workers that have the first version")
     before = server.wait_workers(2)
     with Load(server, keep_alive=True) as load:
         mark = server.mark()
@@ -149,7 +149,7 @@ def test_a_reload_that_cannot_work_changes_nothing(serve, tmp_path, case, preloa
         server.signal(signal.SIGHUP)
         server.wait_for("Reload failed, the server goes on as before", since=mark)
         assert said in "\n".join(server.log.splitlines()[mark:])
-        wait_until(lambda: server.workers() == before, 5, "the old workers alone")
+        wait_until(lambda: server.workers() == before, what="the old workers alone")
         assert server.get() == "v0"
         deploy(tmp_path, "v1")
         server.configure(good)
@@ -170,7 +170,7 @@ def test_one_more_worker_of_code_that_does_not_load_does_not_stop_the_server(ser
         server.signal(signal.SIGTTIN)
         server.wait_for("crash-looping, next try in")
         deploy(tmp_path, "v1")
-        server.wait_workers(2, timeout=20)
+        server.wait_workers(2)
     assert load.lost == []
     assert worker in server.workers()
 
@@ -186,11 +186,11 @@ def test_an_upgrade_beside_the_old_server_loses_no_request(serve, workers, tmp_p
         server.signal(signal.SIGUSR2)
         server.wait_workers(4)
         successor = int((tmp_path / "pid.2").read_text())
-        wait_until(lambda: "v1" in other.bodies, 10, "an answer of the new server")
+        wait_until(lambda: "v1" in other.bodies, what="an answer of the new server")
         server.signal(signal.SIGTERM)
         assert server.wait() == 0
         wait_gone(*before)
-        wait_until(lambda: pidfile.exists() and int(pidfile.read_text()) == successor, 10, "the pidfile")
+        wait_until(lambda: pidfile.exists() and int(pidfile.read_text()) == successor, what="the pidfile")
         assert server.get() == "v1"
     assert load.lost + other.lost == []
     server.signal(signal.SIGTERM, successor)
@@ -243,12 +243,12 @@ def test_many_reloads_leave_nothing_behind(serve):
         reload()
     server.wait_workers(1)
     # Arbiter, fork server, mold, worker.
-    wait_until(lambda: len(server.processes()) == 4, 5, "one of each")
+    wait_until(lambda: len(server.processes()) == 4, what="one of each")
     files, memory = descriptors(), resident()
     for _ in range(50):
         reload()
     server.wait_workers(1)
-    wait_until(lambda: len(server.processes()) == 4, 5, f"one of each: {server.processes()}")
-    wait_until(lambda: descriptors() == files, 5, f"{files} descriptors, there are {descriptors()}")
+    wait_until(lambda: len(server.processes()) == 4, what=f"one of each: {server.processes()}")
+    wait_until(lambda: descriptors() == files, what=f"{files} descriptors, there are {descriptors()}")
     assert resident() - memory < 2 << 20
     assert is_running(server.pid)

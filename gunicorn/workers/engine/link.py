@@ -65,14 +65,17 @@ class Link:
         abandoned: Set when another thread has ended the exchange (``request_timeout``): the status that the
             client got, "" when the answer had begun. Nothing is sent or received any more.
         armed: What the poller knows the descriptor for; 0 while it does not know it.
+        ended: The client has closed its side, behind what is unread.
+        unread: Bytes may be here for which no further event will come.
         budget: Bytes that are still thrown away in the phases BODY and LINGER.
         environ: What is the same in the environ of each request.
         environ_fields: The same with the fields of the last request.
     """
 
     __slots__ = (
-        "abandoned", "armed", "body_timeout", "budget", "can_send_files", "deadline", "environ",
-        "environ_fields", "fd", "http", "listener", "peer", "phase", "sock", "want", "write_timeout",
+        "abandoned", "armed", "body_timeout", "budget", "can_send_files", "deadline", "ended",
+        "environ", "environ_fields", "fd", "http", "listener", "peer", "phase", "sock", "unread", "want",
+        "write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +102,8 @@ class Link:
         self.deadline = 0.0
         self.abandoned: str | None = None
         self.armed = 0
+        self.ended = False
+        self.unread = False
         self.budget = 0
         self.environ: dict[str, Any] | None = None
         self.environ_fields: dict[str, Any] = {}
@@ -106,11 +111,15 @@ class Link:
     def receive(self, size: int = _HEAD_CHUNK) -> bytes | None:
         """What has arrived, at most ``size`` bytes; ``b""`` at the end of it, None when nothing has."""
         try:
-            return self.sock.recv(size)
+            data = self.sock.recv(size)
         except BlockingIOError:
+            self.unread = False
             return None
         except OSError:
             return b""
+        # A short read has taken all that was here (epoll(7)).
+        self.unread = len(data) == size
+        return data
 
     def pending(self) -> bool:
         """Whether bytes are here that the poller cannot see."""
@@ -223,6 +232,8 @@ class TlsLink(Link):
         super().__init__(*args, **kwargs)
         self.can_send_files = False
         self.phase = Phase.HANDSHAKE
+        # A read ends with its record, whatever has arrived behind it.
+        self.unread = True
         self._want_read, self._want_write = ssl.SSLWantReadError, ssl.SSLWantWriteError
 
     def handshake(self) -> bool:

@@ -16,7 +16,7 @@ from gunicorn.workers.engine.acceptor import Acceptor
 from gunicorn.workers.engine.body import Body
 from gunicorn.workers.engine.exchange import Exchanges
 from gunicorn.workers.engine.link import Phase, TlsLink
-from gunicorn.workers.engine.poller import new_poller
+from gunicorn.workers.engine.poller import NOTHING_ODD, new_poller
 from gunicorn.workers.engine.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -90,14 +90,18 @@ class Engine:
         self.watched[fd] = callback
         self.poller.watch(fd)
 
-    def dispatch(self, fd: int) -> None:
+    def dispatch(self, fd: int, kind: int) -> None:
         """Serve one event that ``poll`` returned."""
         link = self._claim(fd, None)
         if link is None:
             if fd in self.watched:
                 self.watched[fd]()
-            # Otherwise the deadline came first, and the connection is gone.
-        elif link.phase is _LINGER:
+            else:
+                self.waiting.miss(fd)
+            return
+        if kind > NOTHING_ODD:
+            link.ended = True
+        if link.phase is _LINGER:
             self._discard(link)
         elif link.phase is _HANDSHAKE:
             self._handshake(link)
@@ -175,6 +179,9 @@ class Engine:
                 self.exchanges.refuse(link, error)
                 self._linger(link)
                 return False
+            if link.http.body_pending:
+                # What arrives from here on is the application's to wait for, and no event for a thread.
+                self._disarm(link)
         try:
             complete = self.exchanges.answer(link, request, body)
         except BaseException:
@@ -255,13 +262,16 @@ class Engine:
 
     def close(self, link: Link) -> None:
         """Close a claimed connection."""
-        if link.armed and self.poller.stays_armed:
-            self.poller.forget(link.fd)
-            link.armed = 0
+        self._disarm(link)
         known = self.acceptor.release(link)
         link.close()
         if known:
             self._one_less()
+
+    def _disarm(self, link: Link) -> None:
+        if link.armed and self.poller.stays_armed:
+            self.poller.forget(link.fd)
+            link.armed = 0
 
     def abandon(self, running: Running) -> None:
         """End a request for its thread, which closes the connection when it comes back. May be never."""

@@ -1,6 +1,8 @@
 """Parked connections: each armed in the poller and with a deadline, none with a thread.
 
-``parked.pop`` is the claim; it is atomic, so an event and a deadline that meet never both win.
+``parked.pop`` is the claim; it is atomic, so an event and a deadline that meet never both win. A poller that
+tells of edges only says nothing twice. So a connection is armed anew, which makes the kernel look again, when
+something may be left unread, or when an event came while it was claimed (``missed``).
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ class Waiting:
 
     def __init__(self, poller: Poller, cfg: Any, wake: Callable[[], None]) -> None:
         self.parked: dict[int, Link] = {}
+        self._missed: set[int] = set()
         self.alarm = math.inf
         self._arm, self._rearm, self._forget = poller.arm, poller.rearm, poller.forget
         self._stays_armed = poller.stays_armed
@@ -68,10 +71,26 @@ class Waiting:
         self.parked[fd] = link
         if not armed:
             self._arm(fd, want)
-        elif armed != want or not self._stays_armed:
+        elif armed != want or link.unread or link.ended or not self._stays_armed:
+            self._rearm(fd, want)
+        elif self._missed and fd in self._missed:
+            self._missed.discard(fd)
             self._rearm(fd, want)
         if deadline < self.alarm:
             self.set_alarm(deadline)
+
+    def miss(self, fd: int) -> None:
+        """An event came for a connection that is not parked: have it again when it is."""
+        # First the note, then the look. ``park`` does it the other way round, so one of them sees the other.
+        self._missed.add(fd)
+        link = self.parked.get(fd)
+        if link is None or fd not in self._missed:
+            return
+        self._missed.discard(fd)
+        try:
+            self._rearm(fd, link.want)
+        except OSError:
+            return  # claimed by now, and closed
 
     def set_alarm(self, deadline: float) -> None:
         """Have ``due`` called at ``deadline`` or before."""
