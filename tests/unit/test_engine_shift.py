@@ -1,4 +1,4 @@
-"""How threads share the events of one poller, and what an edge-triggered poller needs: see ``engine.shift``."""
+"""How threads share the events of one poller, and what one that tells of edges needs: ``engine.shift``."""
 
 from __future__ import annotations
 
