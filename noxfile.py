@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -50,9 +51,9 @@ def tests(session: nox.Session) -> None:
     """Behaviour: unit, memory, process and conformance tests, with coverage of every process they start."""
     install(session, "test")
     session.run("coverage", "erase")
-    # A process of tests per core. Each gets neighbouring tests, for they share servers; ``-- -n 0`` to debug.
-    options = ["-n", "auto", "--dist", "worksteal", *session.posargs]
-    session.run("coverage", "run", "-m", "pytest", *options)
+    # Most tests wait for a server, so two run per core. Neighbours stay together, for they share servers.
+    at_once = str(min(8, 2 * (os.cpu_count() or 1)))
+    session.run("coverage", "run", "-m", "pytest", "-n", at_once, "--dist", "worksteal", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     # A part of the tests covers a part of the code: the threshold is for the whole.
     session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))

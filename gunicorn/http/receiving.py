@@ -179,12 +179,14 @@ class Receiving:
         return _CONNECTION_CLOSED
 
     def _receive_head(self) -> Event:
-        request = self._reader.read_again(self._buffer)
+        # A head that came in pieces has a scanner, which counts from its start: it must be the one to finish.
+        request = self._reader.read_again(self._buffer) if self._scanner is None else None
         self.fields_repeated = request is not None
         if request is None:
             request = self._read_head()
             if request is None:
                 return self._need_head()
+        self._leading_crlf = False
         self._request = request
         self._server = _RESPONSE_DUE
         self._persistent = request.keep_alive
@@ -208,14 +210,12 @@ class Receiving:
             lines = lines_at_once(head[:-4], self._policy) if head else None
             if lines is not None:
                 buffer.skip(len(head))
-                self._leading_crlf = False
                 return self._reader.read(lines, head)
             self._scanner = HeadScanner(self._policy)
         size = self._scanner.scan(data, origin)
         if size is None:
             return None
         self._scanner = None
-        self._leading_crlf = False
         return self._reader.read(buffer.take(size)[:-4].split(CRLF))
 
     def _skip_leading_crlf(self) -> bool:

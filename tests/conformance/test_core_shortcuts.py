@@ -216,3 +216,20 @@ def test_headers_may_be_lists_but_not_of_anything_else_than_text():
     for bad in ([("A", "b")], [(b"A", "b")]):
         with pytest.raises(LocalProtocolError):
             ResponseHead(200, b"", bad)
+
+
+def test_each_request_may_follow_an_empty_line_however_it_is_cut():
+    """RFC 9112 2.2. Found by fuzzing: a request with repeated fields left the line before it remembered."""
+    request = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+    stream = (request + b"\r\n") * 3 + request
+    for cut in range(1, len(stream)):
+        http, heard = connection(), 0
+        for piece in (stream[:cut], stream[cut:]):
+            http.receive_data(piece)
+            while (event := http.next_event()) is not NEED_DATA:
+                if type(event) is EndOfMessage:
+                    heard += 1
+                    http.send(Response(204))
+                    http.send(EndOfMessage())
+                    http.start_next_cycle()
+        assert heard == 4

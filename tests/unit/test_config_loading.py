@@ -458,7 +458,7 @@ def test_a_misspelt_setting_gets_one_line(text, meant):
         "_worker = 4",
         "WORKER = 4",
         "import multiprocessing\nfrom os import environ",
-        "max_workers_by_memory = 3",
+        "workers_by_memory = 3",
         "class worker: pass",
         "workers = 3\nworker = 2",
         "def helper(): pass",
