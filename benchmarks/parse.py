@@ -5,14 +5,19 @@ Best of several short runs, because the noise of a shared machine only ever adds
 
 from __future__ import annotations
 
+import logging
+import socket
 import timeit
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from gunicorn.http import Peer, Policy, ServerConnection
+from gunicorn.http import Peer, Policy, Request, ServerConnection
 from gunicorn.http.engines import engine_factory
 from gunicorn.http.response import ResponseHead
 from gunicorn.http.state import Client, Server
+from gunicorn.wsgi.environ import connection_environ, fields_environ, request_environ, worker_environ
+from gunicorn.wsgi.input import NO_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +77,21 @@ def parse(connection: ServerConnection, request: bytes, *, repeated: bool = Fals
     return run
 
 
+def to_environ(connection: ServerConnection, request: bytes) -> Callable[[], object]:
+    """Bytes to a WSGI environ, with fields that are new."""
+    read = parse(connection, request)
+    base = worker_environ(SimpleNamespace(workers=2), logging.getLogger("benchmark"), multithread=True)
+    with socket.socket() as sock:
+        base = connection_environ(base, sock, ("127.0.0.1", 8000), Peer("127.0.0.1", 50000))
+
+    def run() -> object:
+        event = read()
+        assert isinstance(event, Request)
+        return request_environ(fields_environ(base, event), event, NO_INPUT, print)
+
+    return run
+
+
 def main() -> None:
     peer = Peer("127.0.0.1", 50000)
     for engine in ("fast", "python"):
@@ -79,6 +99,8 @@ def main() -> None:
         connection = ServerConnection(policy, peer)
         for name, request in (("browser request, 12 fields", BROWSER), ("hello request, 2 fields", HELLO)):
             print(f"{engine:7} {name:27} -> Request   {best(parse(connection, request)):7.2f} us")
+            environ = best(to_environ(connection, request))
+            print(f"{engine:7} {name:27} -> environ   {environ:7.2f} us")
             same = best(parse(connection, request, repeated=True))
             print(f"{engine:7} {name:27} once more    {same:7.2f} us")
         both = best(cycle(ServerConnection(policy, peer), HELLO))
