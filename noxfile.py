@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -51,9 +50,9 @@ def tests(session: nox.Session) -> None:
     """Behaviour: unit, memory, process and conformance tests, with coverage of every process they start."""
     install(session, "test")
     session.run("coverage", "erase")
-    # Most tests wait for a server, so two run per core. Neighbours stay together, for they share servers.
-    at_once = str(min(8, 2 * (os.cpu_count() or 1)))
-    session.run("coverage", "run", "-m", "pytest", "-n", at_once, "--dist", "worksteal", *session.posargs)
+    # One after the other: servers, clients and coverage already keep two cores busy, and a test that waits for
+    # a process must not wait for its neighbours' as well.
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
     # A part of the tests covers a part of the code: the threshold is for the whole.
     session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
