@@ -70,7 +70,7 @@ def _malformed_name(name: bytes) -> ProtocolError:
 _NAMES = _Names()
 
 
-def read_fields(lines: list[bytes], engine: Engine) -> tuple[Headers, bool]:
+def read_fields(lines: list[bytes], engine: Engine) -> tuple[Headers, dict[bytes, bytes] | None, bool]:
     """Fields of a head, names in lower case, values without blanks around them.
 
     Args:
@@ -78,17 +78,23 @@ def read_fields(lines: list[bytes], engine: Engine) -> tuple[Headers, bool]:
         engine: What splits them.
 
     Returns:
-        The fields, and whether there may be an underscore in a name (``hold_back``).
+        The fields, the same by name or None when a name is repeated, and whether there may be an underscore
+        in a name (``hold_back``).
 
     Raises:
         ProtocolError: 400, for a line that is no field.
     """
     underscores = _NAMES.underscores
     try:
-        headers = [(_NAMES[name], value.strip(OWS)) for name, value in engine.parse(lines)]
+        fields = engine.parse(lines)
+        # Blanks are SP and HTAB here, for no other control character has come this far.
+        known = {_NAMES[name]: value.strip() for name, value in fields}
+        if len(known) == len(lines):
+            return list(known.items()), known, _NAMES.underscores != underscores
+        headers = [(_NAMES[name], value.strip()) for name, value in fields]
     except EngineError:
         raise _diagnose(lines) from None
-    return headers, _NAMES.underscores != underscores
+    return headers, None, _NAMES.underscores != underscores
 
 
 def _diagnose(lines: list[bytes]) -> ProtocolError:

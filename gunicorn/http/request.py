@@ -49,8 +49,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_engine", "_fields", "_headers", "_lenient", "_policy", "_said", "_scheme", "_secure", "_trusted",
-        "peer",
+        "_engine", "_fields", "_headers", "_last", "_lenient", "_policy", "_said", "_scheme", "_secure",
+        "_trusted", "peer",
     )  # fmt: skip
 
     def __init__(self, policy: Policy, engine: Engine, peer: Peer, *, secure: bool) -> None:
@@ -67,6 +67,8 @@ class RequestReader:
         self._headers: Headers = []
         self._said: tuple[object, ...] = ()
         """What they make of a ``Request``, from its scheme on."""
+        self._last: tuple[Request, bytes] | None = None
+        """The last request and its head, until the three above are made of them."""
 
     def read_again(self, buffer: ReceiveBuffer) -> Request | None:
         """Take the next request from ``buffer``, if it differs from the one before in its first line only.
@@ -74,9 +76,11 @@ class RequestReader:
         Most clients send the same fields with every request of a connection. They were judged once, by the
         same rules and for the same peer, so only the request line is looked at. None: read it as any other.
         """
+        if self._last is not None:
+            self._remember(*self._last)
         data, start = buffer.data, buffer.position
         end = data.find(CRLF, start)
-        if not isinstance(data, bytes) or not data.startswith(self._fields, end + 2):
+        if end < 0 or not isinstance(data, bytes) or not data.startswith(self._fields, end + 2):
             return None
         line = parse_usual_line(data[start:end])
         if line is None or end - start > self._policy.limit_request_line:
@@ -87,12 +91,11 @@ class RequestReader:
 
     def forget(self) -> None:
         """Let the next request be read as if it were the first."""
-        self._fields = ()
+        self._fields, self._last = (), None
 
     def _remember(self, request: Request, head: bytes) -> None:
-        fields = head[head.find(CRLF) + 2 :]
-        if len(fields) <= _REMEMBERED:
-            self._fields, self._headers, self._said = fields, request.headers.copy(), request[6:]
+        """Done when the next request comes: many connections have only one."""
+        self._fields, self._said, self._last = head[head.find(CRLF) + 2 :], request[6:], None
 
     def read(self, lines: list[bytes], head: bytes = b"") -> Request:
         """The request that the lines of a head make.
@@ -105,7 +108,7 @@ class RequestReader:
             ProtocolError: 400, 413, 417, 421, 501 or 505.
         """
         policy = self._policy
-        self.forget()
+        self._fields, self._last = (), None
         usual = parse_usual_line(lines[0])
         method, target, path, query, version, target_scheme, authority = (
             parse_request_line(lines[0], policy) if usual is None else (*usual, "1.1", None, None)
@@ -113,9 +116,8 @@ class RequestReader:
         del lines[0]
         if self._lenient:
             lines = normalise_lines(lines, policy)
-        headers, underscored = read_fields(lines, self._engine)
-        known = dict(headers)
-        if len(known) != len(headers):
+        headers, known, underscored = read_fields(lines, self._engine)
+        if known is None:
             known = _combine(headers)
         if underscored:
             headers = hold_back(headers, policy, self._trusted)
@@ -161,8 +163,9 @@ class RequestReader:
                 self.peer,
             )
         )
-        if head and request.keep_alive and authority is None and not http_1_0:
-            self._remember(request, head)
+        if 0 < len(head) <= _REMEMBERED and request.keep_alive and authority is None and not http_1_0:
+            # The list is the application's, which may change it.
+            self._headers, self._last = headers.copy(), (request, head)
         return request
 
     def _replace_host(self, authority: bytes, scheme: bytes | None, headers: Headers) -> Headers:

@@ -116,18 +116,25 @@ def fields_environ(connection: Environ, request: Request) -> Environ:
     version = request.version
     environ["wsgi.url_scheme"] = request.scheme
     environ["SERVER_PROTOCOL"] = _PROTOCOLS.get(version) or f"HTTP/{version}"
-    keys = _KEYS
+    keys, size = _KEYS, len(environ) + len(request.headers)
     for name, value in request.headers:
-        key = keys[name]
-        if key in environ:
-            environ[key] = f"{environ[key]},{value.decode('latin-1')}"
-        else:
-            environ[key] = value.decode("latin-1")
+        environ[keys[name]] = value.decode("latin-1")
+    if len(environ) != size:
+        environ.update(_joined(request.headers))
     if "HTTP_SCRIPT_NAME" in environ:
         _take_script_name(environ, request.headers)
     if "SERVER_NAME" not in environ:
         _name_server_by_host(environ)
     return environ
+
+
+def _joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The variables of fields of which some share a name, or the variable of a name."""
+    variables: dict[str, str] = {}
+    for name, value in headers:
+        key, text = _KEYS[name], value.decode("latin-1")
+        variables[key] = f"{variables[key]},{text}" if key in variables else text
+    return variables
 
 
 def request_environ(

@@ -17,6 +17,7 @@ from gunicorn.http import (
     Peer,
     Policy,
     ProtocolError,
+    Request,
     Response,
     ServerConnection,
 )
@@ -233,3 +234,27 @@ def test_each_request_may_follow_an_empty_line_however_it_is_cut():
                     http.send(EndOfMessage())
                     http.start_next_cycle()
         assert heard == 4
+
+
+def test_a_request_line_that_is_not_complete_has_no_fields_behind_it():
+    """Found by fuzzing: its fields were sought at the front of the buffer, and it was heard for ever."""
+    fields = b"Host: a.example\r\n\r\n"
+    length = 1 + len(fields)
+    http, heard = connection(), []
+    for piece in (
+        b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: %d\r\n\r\n" % length,
+        b"\n" + fields + b"GET /second HTTP/1.1\r\n" + fields + b"GET /third HTTP/1.1\r",
+    ):
+        http.receive_data(piece)
+        for _ in range(10):
+            event = http.next_event()
+            if event is NEED_DATA:
+                break
+            if type(event) is Request:
+                heard.append(event.target)
+            if type(event) is EndOfMessage:
+                http.send(Response(204))
+                http.send(EndOfMessage())
+                http.start_next_cycle()
+    assert heard == [b"/", b"/second"]
+    assert http.waiting_for_head
