@@ -34,10 +34,10 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     client_max_body_size 0;
-    client_body_timeout 2s;
-    client_header_timeout 2s;
+    client_body_timeout 20s;
+    client_header_timeout 20s;
     large_client_header_buffers 8 64k;
-    proxy_read_timeout 10s;
+    proxy_read_timeout 20s;
     proxy_set_header Host $http_host;
     proxy_next_upstream off;
     proxy_ignore_client_abort on;
