@@ -50,7 +50,7 @@ def tests(session: nox.Session) -> None:
     """Behaviour: unit, memory, process and conformance tests, with coverage of every process they start."""
     install(session, "test")
     session.run("coverage", "erase")
-    # One after the other: servers, clients and coverage already keep two cores busy, and a test that waits for
+    # One after the other: servers, clients and coverage keep two cores busy, and a test that waits for
     # a process must not wait for its neighbours' as well.
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine", "--quiet")
