@@ -140,3 +140,15 @@ def test_an_event_that_was_missed_a_moment_before_the_parking_is_not_lost():
     waiting.park(parked(), Phase.IDLE)
     waiting.miss(7)
     assert poller.calls == [("rearm", 7)]
+
+
+def test_a_connection_that_another_thread_has_closed_meanwhile_is_let_go():
+    """It is parked before it is armed again, and it was armed all the time."""
+
+    class Closed(FakePoller):
+        def rearm(self, fd, want):
+            raise FileNotFoundError(fd)
+
+    waiting = Waiting(Closed(), TIMEOUTS, wake=lambda: None)
+    waiting.park(parked(ended=True), Phase.LINGER)
+    waiting.miss(7)

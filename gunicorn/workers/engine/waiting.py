@@ -72,10 +72,10 @@ class Waiting:
         if not armed:
             self._arm(fd, want)
         elif armed != want or link.unread or link.ended or not self._stays_armed:
-            self._rearm(fd, want)
+            self._ask_again(link)
         elif self._missed and fd in self._missed:
             self._missed.discard(fd)
-            self._rearm(fd, want)
+            self._ask_again(link)
         if deadline < self.alarm:
             self.set_alarm(deadline)
 
@@ -87,10 +87,14 @@ class Waiting:
         if link is None or fd not in self._missed:
             return
         self._missed.discard(fd)
+        self._ask_again(link)
+
+    def _ask_again(self, link: Link) -> None:
+        """Have the kernel look once more at a connection that is parked already."""
         try:
-            self._rearm(fd, link.want)
+            self._rearm(link.fd, link.want)
         except OSError:
-            return  # claimed by now, and closed
+            return  # it was armed all the time: another thread has claimed it meanwhile, and closed it
 
     def set_alarm(self, deadline: float) -> None:
         """Have ``due`` called at ``deadline`` or before."""
