@@ -234,6 +234,9 @@ def test_an_upgrade_in_place(controlled, folder, opened):
 def test_a_reload_moves_the_socket(controlled, folder):
     one, two = folder / "one.ctl", folder / "two.ctl"
     server, client = controlled(config=f"control_socket = {str(one)!r}\n")
+    # The arbiter has the descriptors of its worker before they are counted.
+    wait_until(lambda: client.send_command("show stats")["workers_current"] == 1, what="the worker")
+    server.get()
     before = descriptors(server.pid)
     server.configure(f"control_socket = {str(two)!r}\ncontrol_socket_mode = 0o660\n")
     # The connection that asked for it gets its answer.
