@@ -79,10 +79,15 @@ def test_an_error_says_what_and_where(client: DirtyClient) -> None:
     ],
 )
 def test_what_an_action_does_wrong_costs_no_worker(client: DirtyClient, action: str, kind: str) -> None:
+    def workers() -> dict[int, bool]:
+        return {worker["pid"]: worker["booted"] for worker in client.status()["workers"]}
+
+    wait_until(lambda: all(workers().values()), what="all workers")
+    before = workers()
     with pytest.raises(DirtyError) as caught:
         client.execute(WORK, action)
     assert kind in (caught.value.remote_type, type(caught.value).__name__)
-    assert all(worker["booted"] for worker in client.status()["workers"])
+    assert workers() == before
 
 
 def test_a_class_that_is_not_there(client: DirtyClient) -> None:
