@@ -112,6 +112,8 @@ class Foundry:
         """
         request = self._orders.workers.get(order.age)
         if request is None:
+            if order.generation != self._root_generation and order.generation not in self._mold_fds:
+                raise _unwanted(order.generation)
             request = self._orders.workers[order.age] = Request(
                 Spawn(order.slot, order.age, order.generation)
             )
@@ -299,12 +301,16 @@ class Foundry:
 
     async def _serve_mold(self, generation: int, mold: Mold) -> None:
         """Listen to a mold; start another one when it dies while its generation is wanted."""
-        with mold.listening:
-            for request in self._orders.of_generation(generation):
-                await self._send_order(request)
-            await self._hear(mold.channel)
-        mold.channel.close()
+        try:
+            with mold.listening:
+                for request in self._orders.of_generation(generation):
+                    await self._send_order(request)
+                await self._hear(mold.channel)
+        finally:
+            mold.channel.close()
         if self._molds.get(generation) is not mold:
+            # It was dropped, and what it has not made by now will never be.
+            self._refuse(generation)
             return
         del self._molds[generation]
         if generation not in self._mold_fds:
@@ -346,14 +352,20 @@ class Foundry:
             return
 
     def _drop_mold(self, generation: int) -> None:
+        """End a mold. It tells of the workers that it has made by now, which are for their tasks to stop: the
+        end of a channel would leave them to find out by themselves, beside those that take their place.
+        """
         mold = self._molds.pop(generation, None)
-        if mold is not None:
-            # A worker that it has made already is for its task to stop, not for the end of a channel.
+        if mold is None:
+            self._refuse(generation)
+        elif not mold.channel.finish():
             self._hear_last_words(mold.channel)
             mold.listening.cancel()
+
+    def _refuse(self, generation: int) -> None:
         for request in self._orders.of_generation(generation):
             if not request.answered.is_set():
-                request.answer(SpawnError(1, f"generation {generation} is not wanted any more"))
+                request.answer(_unwanted(generation))
 
     def _hear_last_words(self, channel: Channel) -> None:
         try:
@@ -361,3 +373,7 @@ class Foundry:
                 self._take(*pending)
         except (ChannelClosed, OSError):
             return
+
+
+def _unwanted(generation: int) -> SpawnError:
+    return SpawnError(1, f"generation {generation} is not wanted any more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import os
 import socket
@@ -113,6 +114,18 @@ class Channel:
     def detach(self) -> int:
         """Give the descriptor away; this object is closed."""
         return self._sock.detach()
+
+    def finish(self) -> bool:
+        """Say nothing more: the other side reads end of file after what it was sent, and may still answer.
+
+        Returns:
+            Whether that is possible. A pair of datagram sockets has no such end; it can only be closed.
+        """
+        if _KIND == socket.SOCK_DGRAM:
+            return False
+        with contextlib.suppress(OSError):  # the other side is gone already, which is an end, too
+            self._sock.shutdown(socket.SHUT_WR)
+        return True
 
     def close(self) -> None:
         self._sock.close()

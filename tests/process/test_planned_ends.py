@@ -56,7 +56,7 @@ def test_a_limit_below_a_fresh_worker_does_not_loop(serve):
     workers = server.wait_workers(2)
     server.wait_for("max_worker_memory: 0.1 MB cannot be kept")
     with pytest.raises(TimeoutError):
-        wait_gone(*workers)
+        wait_gone(*workers, timeout=4)
     assert server.count("cannot be kept") == 1
 
 

@@ -39,7 +39,7 @@ def test_only_watched_files_replace_the_worker(serve, tmp_path, engine):
     for noise in ("app.log", "data.sqlite", "notes.txt"):
         (tmp_path / noise).write_text("something")
     with pytest.raises(TimeoutError):
-        wait_gone(first)
+        wait_gone(first, timeout=2)
     (tmp_path / "page.html").write_text("new")
     server.wait_for("page.html modified")
     wait_gone(first)

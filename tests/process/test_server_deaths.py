@@ -123,7 +123,7 @@ def test_a_worker_that_boots_slowly_is_not_a_worker_that_hangs(serve, tmp_path):
     (booting,) = server.wait_workers(1)
     # Longer than ``timeout``, and no event can tell that nothing happened.
     with pytest.raises(TimeoutError):
-        wait_gone(booting)
+        wait_gone(booting, timeout=4)
     open_gate(gate)
     assert server.get() == "Hello, World!\n"
     assert server.workers() == [booting]
