@@ -32,6 +32,8 @@ ROOT = APPS.parent.parent.parent
 #: Seconds after which a test gives up on an event: only a failure waits that long, however busy the machine
 #: is. Less than the 30 s of graceful_timeout and the like, so that who waits for these fails.
 DEADLINE = 20.0
+#: Lines of a server's log that a failed test shows.
+SHOWN = 50
 #: Upper bound for what must not wait for another limit, which such a test sets to 30 s or more.
 PROMPT = 10.0
 
@@ -67,6 +69,13 @@ class Answer(NamedTuple):
     @property
     def text(self) -> str:
         return self.body.decode()
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """Start and end of a log: a failure is read beside others, and what led to it is at the end."""
+    if len(lines) <= SHOWN:
+        return lines
+    return [*lines[:10], f"… {len(lines) - SHOWN} lines …", *lines[10 - SHOWN :]]
 
 
 class ServerFailed(AssertionError):
@@ -265,7 +274,7 @@ class Server:
                 if stream is not None:
                     stream.close()
             print(f"--- log of {' '.join(self._command)}")
-            print("\n".join(self.lines))
+            print("\n".join(_shortened(self.lines)))
 
     def stop(self, sig: int = signal.SIGTERM, timeout: float = DEADLINE) -> int:
         """Send ``sig`` to the arbiter and wait for its end; returns its exit status."""
