@@ -143,8 +143,8 @@ class Child:
             self._handle.send_signal(number)
 
     async def stacks(self) -> str:
-        """The stacks of all its threads, as text: at once, or what came within a third of a second."""
-        return await self._handle.dump_stacks() if self._handle is not None else ""
+        """The stacks of all its threads, as text: at once, or what came within a second."""
+        return await self._handle.look_at_stacks() if self._handle is not None else ""
 
     def is_serving_already(self) -> None:
         """To be called before ``run`` for a worker that another image of this process has made."""

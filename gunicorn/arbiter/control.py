@@ -141,9 +141,20 @@ class Control(Survey):
             reloads=self._reload.count,
         )
 
-    async def stacks(self, pid: int) -> str:
-        """The stacks of all threads of a worker, also of one that is stuck in C code."""
-        return await self._child(pid).stacks()
+    async def stacks(self, pids: Sequence[int]) -> dict[int, str]:
+        """The stacks of all threads of each worker, also of one that is stuck in C code; of one that does not
+        answer "". All at the same time: a server full of workers that hang is when one asks.
+        """
+        children = [self._child(pid) for pid in pids]
+        found: dict[int, str] = {}
+
+        async def ask(pid: int, child: Child) -> None:
+            found[pid] = await child.stacks()
+
+        async with trio.open_nursery() as nursery:
+            for child in children:
+                nursery.start_soon(ask, child.pid, child)
+        return found
 
     # --- changing ---
 

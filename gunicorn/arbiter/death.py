@@ -31,6 +31,7 @@ class Cause(enum.Enum):
     BOOT_TIMEOUT = "boot timeout"
     BOOT = "failed to boot"
     STUCK = "did not stop in time"
+    HELD_CALL = "did not let go of a call"
     OUT_OF_MEMORY = "out of memory"
     KILLED = "killed from outside"
     KILLED_OR_OUT_OF_MEMORY = "killed from outside, or out of memory"
@@ -44,6 +45,7 @@ _SENTENCES = {
     Cause.BOOT_TIMEOUT: "was ended: it was not ready to serve within {seconds:g} s (boot_timeout).",
     Cause.BOOT: "failed to boot: it {how}.",
     Cause.STUCK: "was ended: it still had not left at the end of graceful_timeout.",
+    Cause.HELD_CALL: "was ended: it did not let go of a call:",
     Cause.OUT_OF_MEMORY: "was sent SIGKILL! Out of memory: the kernel killed it, its control group says.",
     Cause.KILLED: "was sent SIGKILL! Not by the kernel for want of memory: somebody sent it.",
     Cause.KILLED_OR_OUT_OF_MEMORY: "was sent SIGKILL! Perhaps out of memory?",

@@ -47,6 +47,7 @@ class Evidence:
         is_ready: It has served.
         timed_out: It passed a deadline.
         killed: The arbiter killed it, for that or for another reason.
+        verdict: Why, where who killed it knows better than can be told from these.
     """
 
     order: SpawnChild
@@ -55,6 +56,7 @@ class Evidence:
     is_ready: bool = False
     timed_out: bool = False
     killed: bool = False
+    verdict: Cause | None = None
     last_moments: LastMoments | None = None
 
     async def look_at(self, handle: Handle) -> None:
@@ -64,6 +66,8 @@ class Evidence:
 
     def cause(self, ended: ChildExit, stop_signal: int) -> Cause | None:
         """Why it ended; None when that was asked for."""
+        if self.verdict is not None:
+            return self.verdict
         if self.timed_out:
             return Cause.TIMEOUT if self.is_ready else Cause.BOOT_TIMEOUT
         if self.killed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from gunicorn.arbiter.actions import ChildExit
-from gunicorn.process.stacks import STACK_SIGNAL
+from gunicorn.process.stacks import LOOK_SIGNAL, STACK_SIGNAL, without_writer
 
 if TYPE_CHECKING:
     from gunicorn.process.channel import Channel
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Handle", "SpawnError", "receive", "receive_pending", "send"]
 
+#: For the main thread of a worker to come to its signals, seconds: longer than a busy machine makes it wait.
+LOOK_WAIT = 0.4
 #: For a worker to write its stacks, seconds. It takes milliseconds where the processor is free, and a process
 #: that is stopped never does.
 DUMP_WAIT = 0.3
@@ -122,18 +124,30 @@ class Handle:
         except ProcessLookupError:
             pass
 
-    async def dump_stacks(self) -> str:
-        """The stacks of all its threads now; what came until then if it does not answer in time."""
-        pieces: list[bytes] = []
+    async def look_at_stacks(self) -> str:
+        """The stacks of all its threads, of a worker that is to live on; what came until then if it does not
+        answer in time.
+        """
         async with self._dumping:
-            self.read_stacks()
-            self.send_signal(STACK_SIGNAL)
-            deadline = trio.current_time() + DUMP_WAIT
-            with trio.CancelScope(deadline=deadline) as scope, contextlib.suppress(trio.ClosedResourceError):
-                while self._stacks >= 0 and (not pieces or pieces[-1]):
-                    await trio.lowlevel.wait_readable(self._stacks)
-                    pieces.append(self._read())
-                    scope.deadline = min(deadline, trio.current_time() + DUMP_QUIET)
+            text = await self._ask_for_stacks(LOOK_SIGNAL, LOOK_WAIT) if LOOK_SIGNAL else ""
+            # Its main thread is held up, by C code that has the interpreter lock: then no frame changes.
+            return without_writer(text) or await self._ask_for_stacks(STACK_SIGNAL, DUMP_WAIT)
+
+    async def dump_stacks(self) -> str:
+        """As ``look_at_stacks``, but at once: of a worker that is to be ended, for it may not survive it."""
+        async with self._dumping:
+            return await self._ask_for_stacks(STACK_SIGNAL, DUMP_WAIT)
+
+    async def _ask_for_stacks(self, number: int, seconds: float) -> str:
+        pieces: list[bytes] = []
+        self.read_stacks()
+        self.send_signal(number)
+        deadline = trio.current_time() + seconds
+        with trio.CancelScope(deadline=deadline) as scope, contextlib.suppress(trio.ClosedResourceError):
+            while self._stacks >= 0 and (not pieces or pieces[-1]):
+                await trio.lowlevel.wait_readable(self._stacks)
+                pieces.append(self._read())
+                scope.deadline = min(deadline, trio.current_time()) + DUMP_QUIET
         return b"".join(pieces).decode("utf-8", "replace")
 
     def read_stacks(self) -> str:

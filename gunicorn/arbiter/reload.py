@@ -156,7 +156,7 @@ class Reload:
     def _rebind(self, old: Any) -> list[Listener]:
         server = self._server
         current = server.LISTENERS
-        if server.cfg.address == old.address and server.cfg.reuse_port == old.reuse_port:
+        if server.cfg.address == old.address:
             return current
         if self._supervisor.boot.is_systemd:
             return current
@@ -169,7 +169,7 @@ class Reload:
         generation = self._generation
         fds = [listener.fileno() for listener in self._server.LISTENERS]
         if needs_mold:
-            await supervisor.foundry.start_mold(generation, fds)
+            await self._start_mold(generation, fds)
         cfg.freeze()
         self._server.scaled(cfg.workers)
         supervisor.execute(
@@ -180,6 +180,14 @@ class Reload:
                 unavailable=cfg.reload_unavailable,
             )
         )
+
+    async def _start_mold(self, generation: int, fds: Sequence[int]) -> None:
+        try:
+            await self._supervisor.foundry.start_mold(generation, fds)
+        finally:
+            # Its answer, also a bad one, may have come together with the next HUP: the reload that is in the
+            # air is then that one's, and not ours to go on with or to undo.
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     def _fail(self, reason: str) -> None:
         self._undo()

@@ -106,7 +106,8 @@ async def stack(operations: Operations, args: Sequence[str]) -> Data:
         pids = [worker.pid for worker in _by_age(operations)]
     else:
         pids = [pid_of(args, "stack")]
-    return {"stacks": [{"pid": pid, "stack": await operations.stacks(pid)} for pid in pids]}
+    stacks = await operations.stacks(pids)
+    return {"stacks": [{"pid": pid, "stack": stacks[pid]} for pid in pids]}
 
 
 # --- values ---

@@ -149,8 +149,8 @@ class Operations(Protocol):
     async def retire(self, pid: int) -> bool:
         """Replace one worker, then let it finish. Whether it had gone by the deadline."""
 
-    async def stacks(self, pid: int) -> str:
-        """The stacks of all threads of one worker. Raises ``NoSuchWorkerError``."""
+    async def stacks(self, pids: Sequence[int]) -> dict[int, str]:
+        """The stacks of all threads of each of these workers. Raises ``NoSuchWorkerError``."""
 
     async def drain(self) -> int:
         """Let all workers finish and leave; how many are still there at the deadline."""

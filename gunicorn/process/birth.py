@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gunicorn.errors import AppImportError, ConfigError, HaltServer
 from gunicorn.process.channel import Channel, ChannelClosed
-from gunicorn.process.listeners import bind_for_worker
 from gunicorn.process.messages import BootFailed
 from gunicorn.process.slots import Slot, SlotState
 from gunicorn.process.stacks import arm
@@ -99,7 +98,6 @@ def _prepare(worker: Any, slot: Slot, report: Channel, server: ServerView, gener
     slot.pid, slot.generation, slot.started, slot.state = pid, generation, time.monotonic(), SlotState.BOOTING
     set_title("worker", cfg.proc_name)
     server.log.info("Booting worker with pid: %s", pid)
-    worker.sockets = [*worker.sockets, *bind_for_worker(cfg, server.log, worker.sockets)]
     cfg.post_fork(server, worker)
 
 

@@ -18,7 +18,7 @@ from gunicorn.process.privileges import chown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Listener", "adopt", "bind_for_worker", "close_listeners", "create_listeners", "inherited_fds"]
+__all__ = ["Listener", "adopt", "close_listeners", "create_listeners", "inherited_fds"]
 
 Address = tuple[str, int] | str | int
 """``(host, port)``, the path of a unix socket (``\\0name`` when abstract), or an inherited descriptor."""
@@ -118,29 +118,21 @@ def create_listeners(
     """
     if fds:
         return [adopt(fd, cfg.is_ssl) for fd in fds]
-    kept = {listener.configured: listener for listener in current}
+    # An address may be there more than once: each 127.0.0.1:0 is another port.
+    kept = list(current)
     listeners: list[Listener] = []
     try:
         for address in cfg.address:
-            if address in kept:
-                listeners.append(kept[address])
-            elif not (cfg.reuse_port and isinstance(address, tuple)):
-                listeners.append(_open_patiently(address, cfg, log, attempts))
+            found = next((listener for listener in kept if listener.configured == address), None)
+            if found is None:
+                found = _open_patiently(address, cfg, log, attempts)
+            else:
+                kept.remove(found)
+            listeners.append(found)
     except BaseException:
         close_listeners([listener for listener in listeners if listener not in current], unlink=True)
         raise
     return listeners
-
-
-def bind_for_worker(cfg: Any, log: Any, listeners: Sequence[Listener]) -> list[Listener]:
-    """The worker's own listeners with ``reuse_port``; none when TCP sockets were inherited, from systemd say.
-
-    Raises:
-        ConfigError, HaltServer: as ``create_listeners``.
-    """
-    if not cfg.reuse_port or any(not listener.is_unix for listener in listeners):
-        return []
-    return [_open_patiently(address, cfg, log, 1) for address in cfg.address if isinstance(address, tuple)]
 
 
 def adopt(fd: int, is_tls: bool, configured: Address | None = None) -> Listener:

@@ -6,7 +6,7 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from gunicorn.process.stacks import STACK_SIGNAL
+from gunicorn.process.stacks import LOOK_SIGNAL, STACK_SIGNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,8 +56,9 @@ def ignore_all() -> None:
     for number in _ALL:
         if number != signal.SIGABRT:
             signal.signal(number, signal.SIG_IGN)
-    # Inherited by a worker, in which it must not be deadly in the moment before the handler is there.
-    signal.signal(STACK_SIGNAL, signal.SIG_IGN)
+    # Inherited by a worker, in which they must not be deadly in the moment before their handlers are there.
+    for question in filter(None, (STACK_SIGNAL, LOOK_SIGNAL)):
+        signal.signal(question, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -129,7 +129,7 @@ class Slot:
     threads of a worker would lose counts: they call ``add``.
     """
 
-    __slots__ = ("_floats", "_integers", "_lock", "number", "table")
+    __slots__ = ("_floats", "_free", "_integers", "_lock", "_phases", "number", "table")
 
     pid = _Integer(_PID)
     generation = _Integer(_GENERATION)
@@ -151,7 +151,8 @@ class Slot:
         self._integers = header.cast("q")
         self._floats = header.cast("d")
         self._lock = _thread.allocate_lock()
-        self.table = RequestTable(memory[_HEADER_SIZE:])
+        self.table = table = RequestTable(memory[_HEADER_SIZE:])
+        self._phases, self._free = table._phases, table._free
 
     @property
     def state(self) -> SlotState:
@@ -172,12 +173,15 @@ class Slot:
             self._integers[counter] = value
         return value
 
-    def served(self, sent: int) -> int:
-        """Count a request, answered with ``sent`` bytes of body, from any thread; the new number of requests.
+    def finish(self, index: int, sent: int) -> int:
+        """``table.end(index)``, and count the request, answered with ``sent`` bytes of body, from any thread.
 
-        One call for what every request counts.
+        One call for what every request does at its end; the new number of requests.
         """
         integers = self._integers
+        if index >= 0:
+            self._phases[_PHASE_WORDS[index]] = 0
+            self._free.append(index)
         with self._lock:
             requests: int = integers[REQUESTS] + 1
             integers[REQUESTS] = requests

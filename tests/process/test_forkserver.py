@@ -441,27 +441,6 @@ def test_worker_serves_on_the_listener(tmp_path):
 
 
 @isolated
-def test_reuse_port_gives_each_worker_its_own_socket(tmp_path):
-    def body(worker):
-        worker.log.info("%s", [str(sock) for sock in worker.sockets])
-        until_end_of_file(worker)
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arbiter = LittleArbiter(
-        tmp_path, reuse_port=True, address=[("127.0.0.1", port)], worker_class=worker(body)
-    )
-    children = [arbiter.spawn(slot=age, age=age) for age in (1, 2)]
-    assert [child.hear() for child in children] == [WorkerReady()] * 2
-    assert arbiter.log.text().count(f"http://127.0.0.1:{port}") == 2
-    for child in children:
-        child.report.close()
-        assert child.exit() == 0
-    arbiter.close()
-
-
-@isolated
 def test_reopen(tmp_path):
     arbiter = LittleArbiter(tmp_path)
     arbiter.channel.send(Reopen())

@@ -16,7 +16,6 @@ from gunicorn.process import listeners as module
 from gunicorn.process.listeners import (
     Listener,
     adopt,
-    bind_for_worker,
     close_listeners,
     create_listeners,
     inherited_fds,
@@ -365,15 +364,15 @@ def test_failed_reload_leaves_the_running_listeners_open(listen, tmp_path):
     assert connects(running)
 
 
-def test_reuse_port_opens_nothing_here_and_one_socket_per_worker(listen, log, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(LOCAL)
-        port = probe.getsockname()[1]
-    path = str(tmp_path / "sock")
-    shared = listen(("127.0.0.1", port), path, reuse_port=True)
-    assert [listener.address for listener in shared] == [path]
-    cfg = config(("127.0.0.1", port), path, reuse_port=True)
-    own = [*bind_for_worker(cfg, log, shared), *bind_for_worker(cfg, log, shared)]
-    assert [listener.address for listener in own] == [("127.0.0.1", port)] * 2
-    assert bind_for_worker(cfg, log, own) == [], "the sockets were inherited"
-    close_listeners(own, unlink=True)
+def test_an_address_that_is_there_twice_is_kept_twice(listen):
+    """Each port 0 is another port."""
+    first, second = listen(LOCAL, LOCAL)
+    assert listen(LOCAL, LOCAL, current=[first, second]) == [first, second]
+
+
+def test_reuse_port_shares_the_port_with_other_servers(listen):
+    (first,) = listen(LOCAL, reuse_port=True)
+    (second,) = listen(first.address, reuse_port=True)
+    assert second.address == first.address
+    with pytest.raises(HaltServer):
+        listen(first.address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import socket
 import ssl
 import stat
@@ -12,7 +13,8 @@ import subprocess
 import sys
 
 import pytest
-from harness import ROOT, wait_until
+from harness import ROOT, wait_gone, wait_until
+from load import Load
 
 
 def test_environ(serve, workers):
@@ -166,22 +168,18 @@ def test_inherited_descriptor(serve):
         assert server.get() == "Hello, World!\n"
 
 
-def test_reuse_port(serve):
-    with socket.socket() as reserved:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind(("127.0.0.1", 0))  # does not listen, so it gets no connection
-        port = reserved.getsockname()[1]
-        server = serve("--reuse-port", "-w", "2", bind=f"127.0.0.1:{port}", ready="Booting worker")
-        address = f"http://127.0.0.1:{port}"
-
-        def answers() -> bool:
-            try:
-                return server.request("/", address=address).status == 200
-            except ConnectionRefusedError:
-                return False
-
-        wait_until(answers, what="an answer")
-        assert server.stop() == 0
+def test_reuse_port_lets_two_servers_share_a_port_and_reloads_lose_no_request(serve):
+    first = serve("--reuse-port", "-w", "2")
+    second = serve("--reuse-port", "-w", "2", bind=f"127.0.0.1:{first.port}")
+    with Load(first) as load:
+        for server in (first, second):
+            workers = server.wait_workers(2)
+            server.signal(signal.SIGHUP)
+            wait_gone(*workers)
+    assert load.lost == []
+    assert load.answered
+    # Both before the look at what they have left: the port is free when neither is there.
+    assert [first.stop(), second.stop()] == [0, 0]
 
 
 def test_third_party_worker_class(serve):

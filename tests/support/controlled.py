@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,9 +91,10 @@ class FakeServer:
         self.done.append(("retire", pid))
         return False
 
-    async def stacks(self, pid: int) -> str:
-        self._find(pid)
-        return f"stack of {pid}"
+    async def stacks(self, pids: Sequence[int]) -> dict[int, str]:
+        for pid in pids:
+            self._find(pid)
+        return {pid: f"stack of {pid}" for pid in pids}
 
     async def drain(self) -> int:
         self.done.append("drain")

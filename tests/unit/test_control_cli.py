@@ -77,7 +77,14 @@ def test_version(capsys):
     ],
 )
 def test_exit_status(data, status):
-    assert exit_status(data) == status
+    assert exit_status(["of", "any", "kind"], data) == status
+
+
+def test_a_reload_that_an_older_server_does_not_wait_for_is_not_done():
+    begun = {"status": "reloading"}
+    assert exit_status(["reload"], begun) == 0
+    assert exit_status(["reload", "--wait"], begun) == 3
+    assert exit_status(["reload", "--wait"], {"status": "reloaded", "generation": 2}) == 0
 
 
 def test_the_client_waits_longer_than_the_server():

@@ -92,15 +92,14 @@ def test_threads_lose_no_count_and_share_no_entry(slots):
             index = slot.table.begin(name, b"/")
             if index >= 0 and name not in {request.method for request in slot.table.snapshot()}:
                 problems.append(name)
-            slot.add(REQUESTS)
-            slot.table.end(index)
+            slot.finish(index, 10)
 
     threads = [threading.Thread(target=work, args=(f"T{number}",)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert slot.requests == 8000
+    assert (slot.requests, slot.bytes_sent) == (8000, 80_000)
     assert problems == []
     assert slot.table.snapshot() == []
 

@@ -48,9 +48,9 @@ SETTINGS = (
         "--reuse-port",
         False,
         """
-        Every worker binds its own socket with `SO_REUSEPORT`, and the kernel spreads connections.
-        Connections that wait on the socket of a worker that leaves are lost, so leave it off unless you
-        measured a gain.
+        Sets `SO_REUSEPORT` on the sockets, so that several servers can listen on the same port and the kernel
+        spreads connections over them. The workers of one server share its socket all the same: one of their
+        own each would lose the connections that wait on it whenever a worker leaves.
         """,
     ),
     _here.text(

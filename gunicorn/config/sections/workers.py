@@ -171,7 +171,7 @@ SETTINGS = (
         0,
         """
         Seconds that the lifespan startup of an ASGI application may take, counted from the moment at which
-        the application is loaded; 0 leaves it the rest of `boot_timeout`.
+        the application is loaded, whatever is left of `boot_timeout`; 0 leaves it that rest.
         """,
         since="28.0",
     ),
@@ -222,9 +222,9 @@ SETTINGS = (
         0,
         """
         Seconds that a request may take, from its head to the end of its answer; 0 is no limit. A later one
-        is answered with 504, or cut off when its answer has begun, and the other requests go on. The `sync`
-        and `gthread` workers cannot end the application's work on it: a thread that is still stuck
-        `graceful_timeout` later has its worker replaced.
+        is answered with 504, or cut off when its answer has begun, and the other requests go on. The `asgi`
+        worker cancels the application's task, `sync` and `gthread` cannot end the application's work: what
+        is still stuck `graceful_timeout` later has its worker replaced. WebSockets have no such limit.
         """,
         since="28.0",
     ),

@@ -61,7 +61,7 @@ def run_command(client: ControlClient, options: Options) -> int:
     client.timeout = patience(options.words)
     data = client.send_command(options.words[0], options.words[1:])
     print(as_json(data) if options.json else render(options.words, data, _width(), sys.stdout.isatty()))
-    return exit_status(data)
+    return exit_status(options.words, data)
 
 
 def as_json(data: dict[str, Any]) -> str:

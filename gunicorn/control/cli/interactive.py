@@ -61,10 +61,10 @@ class Session:
         """Do what a line says; False when the server is gone."""
         try:
             words = shlex.split(line)
-            if words == ["top"]:
+            if words[:1] == ["top"]:
                 from gunicorn.control.cli.top import run
 
-                run(self._client, [])
+                run(self._client, words[1:])
             else:
                 self._client.timeout = patience(words)
                 print(self._answer(words))

@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from gunicorn import __version__
+from gunicorn.control.commands import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["Options", "parse_options"]
 
 _EPILOG = """\
-Without a command: an interactive session, in which "help" lists what there is.
-"gunicornc top" is a live view.
+Without a command: an interactive session.
 
-Exit status: 0 done, 1 not done, 2 wrong options, 3 begun but not finished yet,
+commands:
+{commands}
+  {top:{column}}  A live view of it all
+
+exit status: 0 done, 1 not done, 2 wrong options, 3 begun but not finished yet,
 130 interrupted.
 """
 
@@ -53,11 +57,17 @@ def _split(parser: argparse.ArgumentParser, command: str) -> list[str]:
         parser.error(f"-c {command!r}: {error}")
 
 
+def _epilog() -> str:
+    column = max(len(command.usage) for command in COMMANDS.values())
+    lines = [f"  {command.usage:{column}}  {command.help}" for command in COMMANDS.values()]
+    return _EPILOG.format(commands="\n".join(lines), top="top [SECONDS]", column=column)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gunicornc",
         description="Look at a running Gunicorn server, and steer it.",
-        epilog=_EPILOG,
+        epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

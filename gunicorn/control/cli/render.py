@@ -193,13 +193,17 @@ def _listeners(data: Data, width: int | None) -> Lines:
 
 
 def _stats(data: Data, width: int | None) -> Lines:
-    lines = []
-    for key, value in data.items():
-        label = "PID" if key == "pid" else key.replace("_", " ").replace(" pid", " PID").capitalize()
-        if value is None:
-            continue
-        lines.append(f"{label + ':':18}{duration(value) if key == 'uptime' else value}")
-    return lines
+    shown = {_label(key): value for key, value in data.items() if value is not None}
+    column = max(18, *(len(label) + 2 for label in shown))
+    return [
+        f"{label + ':':{column}}{duration(value) if label == 'Uptime' else clean(value)}"
+        for label, value in shown.items()
+    ]
+
+
+def _label(key: str) -> str:
+    words = key.replace("_", " ").capitalize()
+    return "PID" if words == "Pid" else words.replace(" pid", " PID")
 
 
 def _config(data: Data, width: int | None) -> Lines:

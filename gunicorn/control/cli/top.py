@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gunicorn.control.cli.trend import Trend
-from gunicorn.control.client import ControlClientError
+from gunicorn.control.client import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,8 @@ def run(client: ControlClient, args: Sequence[str]) -> int:
     """Draw until ``q``; once only when the output is no terminal. The exit status.
 
     Raises:
-        ControlClientError: there is no server, or no longer; or rich is not installed.
+        CommandError: rich is not installed, the interval is no time, or the server knows no such view.
+        ControlClientError: there is no server, or no longer.
     """
     interval = _interval(args)
     try:
@@ -39,7 +40,7 @@ def run(client: ControlClient, args: Sequence[str]) -> int:
 
         from gunicorn.control.cli.dashboard import picture
     except ImportError as error:
-        raise ControlClientError("top needs rich: python -m pip install 'gunicorn[top]'") from error
+        raise CommandError("top needs rich: python -m pip install 'gunicorn[top]'") from error
 
     console, trend = Console(), Trend()
 
@@ -47,7 +48,10 @@ def run(client: ControlClient, args: Sequence[str]) -> int:
         load = client.send_command("show load")
         return picture(load, trend.look(time.monotonic(), load), trend, console.width, console.height)
 
-    first = frame()
+    try:
+        first = frame()
+    except CommandError as error:
+        raise CommandError(f"this server has no live view ({error})") from error
     if not console.is_terminal or not sys.stdin.isatty():
         console.print(first)
         return 0
@@ -61,7 +65,7 @@ def _interval(args: Sequence[str]) -> float:
     """The seconds between two frames.
 
     Raises:
-        ControlClientError: not a time.
+        CommandError: not a time.
     """
     if not args:
         return _INTERVAL
@@ -70,7 +74,7 @@ def _interval(args: Sequence[str]) -> float:
     except ValueError:
         seconds = 0.0
     if len(args) > 1 or not _SHORTEST <= seconds <= _LONGEST:
-        raise ControlClientError(f"top takes the seconds between two frames, at least {_SHORTEST}")
+        raise CommandError(f"top takes the seconds between two frames, at least {_SHORTEST}")
     return seconds
 
 

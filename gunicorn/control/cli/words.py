@@ -24,10 +24,13 @@ def patience(words: Sequence[str]) -> float:
         return WAIT + 2 * commands.SLACK
 
 
-def exit_status(data: Mapping[str, Any]) -> int:
-    """The status that tells a script what the answer says."""
+def exit_status(words: Sequence[str], data: Mapping[str, Any]) -> int:
+    """The status that tells a script what the answer to the command ``words`` says."""
     if data.get("success") is False:
         return FAILED
+    # A server that does not know --wait has only begun.
+    if len(words) > 1 and data.get("status") == "reloading":
+        return UNFINISHED
     if data.get("done") is False or data.get("gone") is False or data.get("remaining"):
         return UNFINISHED
     return DONE
