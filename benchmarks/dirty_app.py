@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.dirty import DirtyApp
@@ -25,6 +27,12 @@ class Work(DirtyApp):
 
     def count(self, pieces: int) -> Iterator[int]:
         yield from range(pieces)
+
+    def endless(self, file: str) -> Iterator[int]:
+        try:
+            yield from itertools.count()
+        finally:
+            Path(file).touch()
 
     def close(self) -> None:
         pass

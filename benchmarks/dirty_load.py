@@ -6,16 +6,21 @@ It uses only what the client of every gunicorn with a pool has, and runs in that
 from __future__ import annotations
 
 import json
+import resource
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from gunicorn.dirty import DirtyClient
 
 APP = "dirty_app:Work"
 MEGABYTE = b"x" * 1_000_000
+#: Of the stream with the slow reader.
+PIECES = 1_000_000
 
 
 def sequential(client: DirtyClient, seconds: float) -> float:
@@ -69,9 +74,47 @@ def crowd(path: str, callers: int, seconds: float) -> dict[str, Any]:
     return {"rate": sum(done.values()) / (time.monotonic() - start), "workers": sorted(done.values())}
 
 
+def slow_reader(path: str, pieces: int) -> dict[str, Any]:
+    """A long stream that is read with pauses: bytes by which the memory of arbiter and worker grew."""
+    with DirtyClient(path, timeout=60) as client:
+        status = client.status()
+        pids = [status["arbiter_pid"], status["workers"][0]["pid"]]
+        stream = client.stream(APP, "count", pieces)
+        for _ in range(pieces // 50):
+            next(stream)
+        before = [memory_of(pid) for pid in pids]
+        most = before
+        for number in stream:
+            if number % 10_000 == 0:
+                time.sleep(0.01)
+                most = [max(pair) for pair in zip(most, map(memory_of, pids), strict=True)]
+    grown = [after - at_first for at_first, after in zip(before, most, strict=True)]
+    return {"pieces": pieces, "grown": grown, "left": leave(path)}
+
+
+def leave(path: str) -> float:
+    """Seconds from the moment at which a stream is left until the ``finally`` of its generator has run."""
+    with tempfile.TemporaryDirectory() as folder, DirtyClient(path, timeout=60) as client:
+        file = Path(folder) / "closed"
+        for number in client.stream(APP, "endless", str(file)):
+            if number == 1000:
+                break
+        start = time.monotonic()
+        while not file.exists() and time.monotonic() - start < 20:
+            time.sleep(0.001)
+        return time.monotonic() - start
+
+
+def memory_of(pid: int) -> int:
+    """Resident bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def main() -> None:
     path, what, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    if what == "crowd":
+    if what == "slow":
+        figures = slow_reader(path, PIECES)
+    elif what == "crowd":
         figures = crowd(path, 64, seconds)
     else:
         with DirtyClient(path, timeout=60) as client:

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from gunicorn.dirty.frames import Frame
-    from gunicorn.dirty.handing import Handed
     from gunicorn.dirty.lanes import Link
     from gunicorn.dirty.pool import Lane
 
@@ -18,13 +17,8 @@ __all__ = ["Call", "Caller"]
 class Caller(Protocol):
     """Who gets the answer."""
 
-    def write(
-        self, parts: Sequence[bytes | bytearray | memoryview], handed: Handed | None = None
-    ) -> Awaitable[None] | None:
-        """Write whole frames. What cannot be written at once is written by the result, to be awaited now.
-
-        ``handed`` is the file with the second of two parts, for a caller that can take it instead.
-        """
+    def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> Awaitable[None] | None:
+        """Write whole frames. What cannot be written at once is written by the result, to be awaited now."""
 
     def drop(self) -> None:
         """It does not read: give it up."""

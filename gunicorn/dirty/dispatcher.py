@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gunicorn.dirty.calls import Call
-    from gunicorn.dirty.lanes import Crew
+    from gunicorn.dirty.crews import Crew
 
 __all__ = ["Dispatcher"]
 

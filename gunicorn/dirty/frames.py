@@ -16,6 +16,8 @@ from gunicorn.dirty.handing import Handed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gunicorn.dirty.handing import Room
+
 __all__ = ["HANDED", "HEADER_SIZE", "MAX_PAYLOAD", "Frame", "FrameDecoder", "Kind", "header", "pack"]
 
 MAGIC = b"GD"
@@ -42,21 +44,37 @@ class Kind(enum.IntEnum):
     CLAIM = 0x21
     ASSIGN = 0x22
     LOAD = 0x23
-    HELLO = 0x24
 
 
-#: Added to the type of a message whose payload is in a file that is sent beside the header.
+#: Added to the type of a message whose payload is in a file: of a request, one that is sent beside the
+#: header, and of an answer, the one that came with the request.
 HANDED = 0x40
 _KINDS = frozenset([*map(int, Kind), *(kind | HANDED for kind in Kind)])
 
 
 class Frame(NamedTuple):
-    """One message. ``payload`` is still encoded; ``handed`` is the file that it is in, if it is in one."""
+    """One message, still encoded.
+
+    Attributes:
+        handed: The file that came with it, which has its payload.
+        written: Bytes of its payload that are in the file that the receiver has sent.
+    """
 
     kind: int
     request_id: int
     payload: bytes | bytearray | memoryview
     handed: Handed | None = None
+    written: int = 0
+
+    def content(self, room: Room | None = None) -> bytes | bytearray | memoryview:
+        """The payload, wherever it is; from a file it is read into ``room``.
+
+        Raises:
+            DirtyProtocolError: the file is not what was announced.
+        """
+        if self.written:
+            raise DirtyProtocolError("a message without the file that it announces")
+        return self.payload if self.handed is None else self.handed.read(room)
 
 
 def header(kind: int, request_id: int, size: int) -> bytes:
@@ -110,7 +128,7 @@ class FrameDecoder:
         """Where the next bytes go; never empty when ``next_frame`` has returned None."""
         if self._large is not None:
             return memoryview(self._large)[self._filled :]
-        return self._view[self._end :]
+        return self._view[self._end :] if self._end else self._view
 
     def wrote(self, count: int) -> None:
         """``count`` bytes were put into what ``space`` gave."""
@@ -148,7 +166,8 @@ class FrameDecoder:
             return self._take_large()
         at, end = self._at, self._end
         if end - at < HEADER_SIZE:
-            self._make_room()
+            if at:
+                self._make_room()
             return None
         magic, version, kind, size, request_id = HEADER.unpack_from(self._block, at)
         if magic != MAGIC or version != VERSION or kind not in _KINDS or size > MAX_PAYLOAD:
@@ -185,9 +204,8 @@ class FrameDecoder:
 
     def _take_handed(self, kind: int, request_id: int, size: int) -> Frame:
         if not self._fds:
-            raise DirtyProtocolError("a message without the file that it announces")
-        handed = Handed.take(self._fds.pop(0), size)
-        return Frame(kind, request_id, handed.view(), handed)
+            return Frame(kind, request_id, b"", None, size)
+        return Frame(kind, request_id, b"", Handed(self._fds.pop(0), size))
 
     def _make_room(self) -> None:
         """Move the unread rest to the start when what is missing may not fit behind it."""

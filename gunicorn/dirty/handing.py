@@ -1,16 +1,19 @@
 """Large payloads in shared memory: written once and read once, however many processes they pass.
 
-The sender writes an anonymous file and sends its descriptor beside a header; the arbiter passes that on; the
-receiver maps the file. The file is sealed: its sender can no longer change or shorten it, so a reader needs
-no copy of its own to be safe from that. Only Linux has such files; elsewhere payloads go through the socket,
-as they do with a peer that has not said that it knows this.
+A caller writes a large request into an anonymous file and sends the descriptor beside a header. The arbiter
+passes that on, and the worker writes a large result over the request. The caller uses the file again for its
+next call: to fill pages that are there costs a fifth of what it costs to get new ones from the kernel. It
+does so only after a plain answer, which the worker sends last; after anything else somebody may still read
+what is there.
+
+Nothing is mapped. What has been read nobody can change any more, and a file that its owner shortens gives a
+short read instead of a signal. Only Linux has such files; elsewhere payloads go through the socket, as do
+streams, and messages of a peer that does not know this.
 """
 
 from __future__ import annotations
 
 import array
-import fcntl
-import mmap
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -22,23 +25,44 @@ if TYPE_CHECKING:
 
     from gunicorn.dirty.frames import FrameDecoder
 
-__all__ = ["IS_SUPPORTED", "LARGE", "Handed", "receive_into", "send"]
+__all__ = ["IS_SUPPORTED", "KEPT", "LARGE", "Handed", "Room", "receive_into", "send"]
 
 #: From this many bytes on the file is cheaper than the socket.
 LARGE = 128 * 1024
-IS_SUPPORTED = hasattr(os, "memfd_create") and hasattr(fcntl, "F_ADD_SEALS")
-_SEALS = (
-    fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL if IS_SUPPORTED else 0
-)
-_NEEDED = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_WRITE if IS_SUPPORTED else 0
+#: A file (or a room) of more bytes than this is not kept for the next call.
+KEPT = 8 * 1024 * 1024
+IS_SUPPORTED = hasattr(os, "memfd_create")
+_START = 4096  # bytes in which the route of a request is
 _MAX_FDS = 16
 _MAX_PARTS = 512  # IOV_MAX is 1024
 _ANCILLARY = socket.CMSG_SPACE(_MAX_FDS * array.array("i").itemsize)
-_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# A plain number: an enum makes a new member of each combination, which is slow.
+_CLOEXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+
+
+class Room:
+    """Memory to read files into, one after the other, for who is through with one when it reads the next.
+
+    New memory of such a size comes from the kernel page by page, which costs more than all copies.
+    """
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def view(self, size: int) -> memoryview:
+        """``size`` bytes; what was read there before is lost."""
+        buffer = self._buffer
+        if len(buffer) < size:
+            buffer = bytearray(size)
+            if size <= KEPT:
+                self._buffer = buffer
+        return memoryview(buffer)[:size]
 
 
 class Handed:
-    """A sealed file with a payload. It is closed when nobody holds it any more."""
+    """A file with a payload of ``size`` bytes. It is closed when nobody holds it any more."""
 
     __slots__ = ("fd", "size")
 
@@ -47,40 +71,53 @@ class Handed:
         self.size = size
 
     @classmethod
-    def write(cls, parts: Sequence[bytes], size: int) -> Handed:
-        """A new file with ``parts``, ``size`` bytes in all.
+    def create(cls) -> Handed:
+        """A new file.
 
         Raises:
-            OSError: no memory, or no descriptor.
+            OSError: no descriptor is left.
         """
-        handed = cls(os.memfd_create("gunicorn-dirty", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), size)
+        return cls(os.memfd_create("gunicorn-dirty", os.MFD_CLOEXEC), 0)
+
+    def write(self, parts: Sequence[bytes], size: int) -> None:
+        """Make ``parts``, ``size`` bytes in all, its payload.
+
+        Raises:
+            OSError: no memory is left.
+        """
         if len(parts) > _MAX_PARTS:
             parts = [b"".join(parts)]
-        written = os.writev(handed.fd, parts)
+        written = os.pwritev(self.fd, parts, 0)
         while written < size:
-            written += os.write(handed.fd, memoryview(b"".join(parts))[written:])
-        fcntl.fcntl(handed.fd, fcntl.F_ADD_SEALS, _SEALS)
-        return handed
+            written += os.pwrite(self.fd, memoryview(b"".join(parts))[written:], written)
+        self.size = size
 
-    @classmethod
-    def take(cls, fd: int, size: int) -> Handed:
-        """The file behind a descriptor that arrived; owned from now on.
+    def read(self, room: Room | None = None) -> memoryview:
+        """The payload, in ``room`` if there is one.
 
         Raises:
-            DirtyProtocolError: it is not sealed, or not of the announced size.
+            DirtyProtocolError: it is no file, or shorter than was announced.
         """
-        handed = cls(fd, size)
-        try:
-            seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-        except OSError:
-            seals = 0
-        if seals & _NEEDED != _NEEDED or os.fstat(fd).st_size != size or not size:
-            raise DirtyProtocolError("a descriptor that is not a sealed file of the announced size")
-        return handed
+        payload = (room or Room()).view(self.size)
+        count = self._read_into(payload)
+        if count != self.size:
+            raise DirtyProtocolError(f"a file of {count} bytes, {self.size} were announced")
+        return payload
 
-    def view(self) -> memoryview:
-        """The payload, mapped: a page that is not looked at costs nothing."""
-        return memoryview(mmap.mmap(self.fd, self.size, prot=mmap.PROT_READ))
+    def start(self) -> memoryview:
+        """The first bytes of the payload, in which its route is.
+
+        Raises:
+            DirtyProtocolError: it is no file.
+        """
+        payload = memoryview(bytearray(min(self.size, _START)))
+        return payload[: self._read_into(payload)]
+
+    def _read_into(self, payload: memoryview) -> int:
+        try:
+            return os.preadv(self.fd, [payload], 0)
+        except OSError as error:
+            raise DirtyProtocolError(f"a descriptor that cannot be read ({error.strerror})") from error
 
     def __del__(self) -> None:
         os.close(self.fd)

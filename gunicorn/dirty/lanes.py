@@ -9,107 +9,44 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
 from gunicorn.dirty import handing, protocol
 from gunicorn.dirty.errors import DirtyError, DirtyProtocolError, DirtyTimeoutError, DirtyWorkerError
 from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header, pack
-from gunicorn.dirty.pool import Lane
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gunicorn.dirty.calls import Call
+    from gunicorn.dirty.crews import Crew
     from gunicorn.dirty.handing import Handed
 
-__all__ = ["CANCEL_GRACE", "Crew", "Link", "Worker", "join"]
+__all__ = ["CANCEL_GRACE", "SMALL", "Link", "join"]
 
 #: Seconds that a worker has to let go of a cancelled call before it is killed and replaced.
 CANCEL_GRACE = 2.0
 #: Seconds for which a caller may leave its answer unread when calls have no deadline.
 PATIENCE = 300.0
+#: In the place of what was passed on.
+SENT = Frame(Kind.REQUEST, 0, b"")
 #: Below this many bytes a copy is cheaper than a second buffer in the system call.
 SMALL = 32 * 1024
 
 
-class Worker(Protocol):
-    """The process behind a crew."""
-
-    @property
-    def age(self) -> int: ...
-    @property
-    def pid(self) -> int: ...
-    def interrupt(self) -> None:
-        """Have it look for cancelled calls."""
-
-    def kill(self) -> None:
-        """It does not let go of a call: end it."""
+def _answer_parts(call: Call, frame: Frame) -> tuple[bytes, bytes | bytearray | memoryview]:
+    """What the caller gets: the same frame, with its own number on it."""
+    if frame.written:
+        return header(frame.kind | HANDED, call.request_id, frame.written), b""
+    return header(frame.kind, call.request_id, len(frame.payload)), frame.payload
 
 
 def join(parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
     """All parts as one."""
     return b"".join(parts)
-
-
-class Crew:
-    """All links of one worker, and the queue that they share.
-
-    Attributes:
-        lane: The worker as the router sees it.
-        is_leaving: It takes no more calls.
-    """
-
-    def __init__(
-        self, worker: Worker, socks: Sequence[socket.socket], queue_limit: int, freed: Callable[[], None]
-    ) -> None:
-        self.worker = worker
-        self.freed = freed
-        self.lane: Lane[Call] = Lane(worker.age, (), queue_limit)
-        self.idle: list[Link] = []
-        self.is_leaving = False
-        self.answered = 0
-        self.links = [Link(sock, self) for sock in socks]
-
-    def open(self, paths: Iterable[str]) -> None:
-        """The worker serves, with these classes."""
-        self.lane.apps.update(paths)
-        self.idle = [link for link in reversed(self.links) if link.is_open]
-
-    @property
-    def is_busy(self) -> bool:
-        return self.lane.backlog > 0
-
-    def take(self, call: Call) -> None:
-        """Run the call now if a thread is free, else when one is."""
-        if self.idle:
-            self.idle.pop().begin(call)
-        else:
-            call.lane = self.lane
-            self.lane.queue.append(call)
-
-    def next_call(self) -> Call | None:
-        """The call that has waited longest."""
-        if not self.lane.queue or self.is_leaving:
-            return None
-        call = self.lane.queue.popleft()
-        call.lane = None
-        return call
-
-    def leave(self) -> None:
-        """No more calls: links close as soon as they are free, which is how the worker knows."""
-        self.is_leaving = True
-        while self.idle:
-            self.idle.pop().close()
-
-    def close(self) -> None:
-        """The worker is gone."""
-        self.is_leaving = True
-        self.idle.clear()
-        for link in self.links:
-            link.close()
 
 
 class Link:
@@ -130,6 +67,7 @@ class Link:
         self._due = math.inf
         self._armed = math.inf
         self._call: Call | None = None
+        self._path = ""
         self.is_open = True
 
     # --- commands ---
@@ -138,12 +76,14 @@ class Link:
         """Send the call to the worker. The link is idle."""
         self._asked += 1
         self._call, call.link = call, self
+        self._path = call.app_path
         self._is_running, self._is_cancelling = True, False
         self._crew.lane.running += 1
         self._set_deadline(call.deadline)
-        frame, call.frame = call.frame, Frame(call.frame.kind, 0, b"")  # the payload may be large
+        frame, call.frame = call.frame, SENT  # the payload may be large
         if frame.handed is None or not self._hand_over(frame, frame.handed):
-            self._write(header(frame.kind, self._asked, len(frame.payload)), frame.payload)
+            payload = frame.content()
+            self._write(header(frame.kind, self._asked, len(payload)), payload)
 
     def cancel(self) -> None:
         """Nobody wants the answer any more: have the worker let go of the call, or end the worker."""
@@ -212,13 +152,8 @@ class Link:
         while (frame := self._decoder.next_frame()) is not None:
             if frame.request_id != self._asked or not self._is_running:
                 raise DirtyProtocolError(f"an answer to call {frame.request_id} instead of {self._asked}")
-            if call is not None and frame.handed is not None:
-                if out:
-                    await self._answer(call, out, is_last=False)
-                    out = []
-                await self._hand_on(call, frame)
-            elif call is not None:
-                out += [header(frame.kind, call.request_id, len(frame.payload)), frame.payload]
+            if call is not None:
+                out += _answer_parts(call, frame)
             if frame.kind != Kind.CHUNK:
                 final = frame
         if call is not None and out:
@@ -227,14 +162,6 @@ class Link:
             self._finish(call)
         if final is not None:
             self._become_free()
-
-    async def _hand_on(self, call: Call, frame: Frame) -> None:
-        head = header(frame.kind, call.request_id, len(frame.payload))
-        pending = call.caller.write([head, frame.payload], frame.handed)
-        if pending is not None:
-            await self._patiently(call, pending)
-        if frame.kind == Kind.CHUNK:
-            self._go_on(call)
 
     def _finish(self, call: Call) -> None:
         self._crew.answered += 1
@@ -286,7 +213,7 @@ class Link:
         call = self._call
         if self._is_cancelling:
             self._set_deadline(math.inf)
-            self._crew.worker.kill()
+            self._crew.worker.kill(self._path)
         elif call is not None:
             self.cancel()
             error = DirtyTimeoutError(f"{call.app_path} did not answer in time", timeout=call.budget)
@@ -315,9 +242,11 @@ class Link:
     async def _read(self) -> bool:
         await trio.lowlevel.wait_readable(self._sock)
         try:
-            return handing.receive_into(self._sock, self._decoder) > 0
+            count = self._sock.recv_into(self._decoder.space())
         except BlockingIOError:
             return True
+        self._decoder.wrote(count)
+        return count > 0
 
     def _hand_over(self, frame: Frame, handed: Handed) -> bool:
         """Send the file with the payload; False when the socket has no room for the header."""

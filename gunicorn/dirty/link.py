@@ -10,6 +10,7 @@ import contextlib
 import socket
 import threading
 import traceback
+from collections import deque
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -52,16 +53,13 @@ class WorkerLink:
         self._slot = slot
         self._is_leaving = is_leaving
         self._decoder = FrameDecoder()
+        self._room = handing.Room()
         self._reading = threading.Lock()
         self._interrupt: Interrupt | None = None
         self._loop: Any = None
         self._look_again = False
-        self._handed: handing.Handed | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it waits for a call."""
-        return self._interrupt is None or self._interrupt.request_id == 0
+        self._cancelled = -1
+        self._early: deque[Frame] = deque()
 
     def claim(self, limits: dict[str, int | None], threads: int) -> list[str]:
         """Tell the arbiter what could be loaded here; what it says should be."""
@@ -74,17 +72,23 @@ class WorkerLink:
         return paths
 
     def serve(self) -> None:
-        """Take calls until the arbiter closes the link, or this process leaves."""
+        """Take calls until the arbiter closes the link, or this process leaves.
+
+        Either way the end is that of the bytes, so a call that has arrived is run.
+        """
         self._interrupt = interrupt = Interrupt()
         try:
-            while not self._is_leaving() and (frame := self._receive()) is not None:
+            while (frame := self._receive()) is not None:
                 if frame.kind in (Kind.REQUEST, Kind.LOAD):
                     interrupt.begin(frame.request_id)
+                    # The cancellation may have been seen before the call was begun, or be there unseen.
+                    interrupt.cancel(self._cancelled)
                     if self._look_again:
-                        # The signal came between the arrival of the call and this moment.
                         self.cancel()
                     self._work(frame, interrupt)
                     interrupt.begin(0)
+                if self._is_leaving():
+                    self.leave()
         except (ConnectionError, DirtyProtocolError):
             # The arbiter has gone in the middle of something; nobody is left to tell.
             return
@@ -103,20 +107,28 @@ class WorkerLink:
             return
         self._look_again = False
         try:
-            cancelled = [frame.request_id for frame in self._arrived() if frame.kind == Kind.CANCEL]
+            for frame in self._arrived():
+                if frame.kind == Kind.CANCEL:
+                    self._cancelled = frame.request_id
+                else:
+                    # The next call: the answer to the one before has just been sent.
+                    self._early.append(frame)
         finally:
             self._reading.release()
-        for request_id in cancelled:
-            self._interrupt.cancel(request_id)
+        self._interrupt.cancel(self._cancelled)
 
-    def stop_reading(self) -> None:
-        """Wake the thread up if it waits for a call: it finds the end of its link."""
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RD)
+    def leave(self) -> None:
+        """Take no more calls than have arrived; one that is at work, or arriving, sees to it afterwards."""
+        is_idle = self._interrupt is None or self._interrupt.request_id == 0
+        if is_idle and not self._early and self._decoder.is_between_frames:
+            # A thread that waits finds the end of its link; bytes that came before are still read.
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RD)
 
     # Calls
 
     def _work(self, frame: Frame, interrupt: Interrupt) -> None:
+        answer: bytes | list[bytes]
         try:
             if frame.kind == Kind.LOAD:
                 self._apps.load(protocol.decode_dict(frame.payload)["app_path"])
@@ -131,23 +143,26 @@ class WorkerLink:
             answer = protocol.error(frame.request_id, _describe(error, "", ""))
         finally:
             interrupt.disarm()
-        self._send(answer)
+        if isinstance(answer, bytes):
+            self._send(answer)
+        else:
+            self._send_parts(answer)
 
-    def _call(self, frame: Frame, interrupt: Interrupt) -> bytes:
-        call = protocol.decode_call(frame.payload)
+    def _call(self, frame: Frame, interrupt: Interrupt) -> bytes | list[bytes]:
+        call = protocol.decode_call(frame.content(self._room))
         app = self._apps[call.app_path]
         entry = self._note(call)
         try:
             interrupt.arm()
             result = app(call.action, *call.args, **call.kwargs)
+            interrupt.disarm()
             if type(result) is GeneratorType:
                 return self._stream(frame.request_id, result, interrupt)
             if hasattr(result, "__anext__"):
                 return self._stream(frame.request_id, self._steps(result, interrupt), interrupt)
             if hasattr(result, "__await__"):
                 result = self._run(result, interrupt)
-            interrupt.disarm()
-            return self._message(Kind.RESPONSE, frame.request_id, {"result": result})
+            return _response(frame, result)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             # Whatever an action raises is its caller's to know; the process and its state go on.
             interrupt.disarm()
@@ -169,9 +184,10 @@ class WorkerLink:
 
     def _stream(self, request_id: int, items: Iterator[Any], interrupt: Interrupt) -> bytes:
         try:
+            interrupt.arm()
             for item in items:
                 interrupt.disarm()
-                self._send(self._message(Kind.CHUNK, request_id, {"data": item}))
+                self._send(protocol.chunk(request_id, item))
                 interrupt.arm()
         finally:
             interrupt.disarm()
@@ -193,12 +209,16 @@ class WorkerLink:
     def _run(self, awaitable: Any, interrupt: Interrupt) -> Any:
         import asyncio  # only in a process whose classes have coroutines
 
+        interrupt.disarm()
+        if interrupt.is_cancelled:
+            if hasattr(awaitable, "close"):
+                awaitable.close()
+            raise TaskCancelled
         if self._loop is None:
             # One loop for the life of the thread: clients and sessions that an action keeps belong to it.
             self._loop = asyncio.new_event_loop()
         task = self._loop.create_task(_await(awaitable))
         interrupt.watch_task(self._loop, task)
-        interrupt.disarm()
         try:
             if interrupt.is_cancelled:
                 task.cancel()
@@ -219,6 +239,8 @@ class WorkerLink:
         """The next frame; None at the end of the link."""
         decoder = self._decoder
         with self._reading:
+            if self._early:
+                return self._early.popleft()
             while (frame := decoder.next_frame()) is None:
                 if not handing.receive_into(self._sock, decoder):
                     return None
@@ -235,22 +257,31 @@ class WorkerLink:
             except OSError:
                 return
 
-    def _message(self, kind: Kind, request_id: int, body: dict[str, Any]) -> bytes:
-        """A whole frame; for a large one only its header, whose file ``_send`` sends beside it."""
-        parts = tlv.encode_parts(body)
-        size = sum(map(len, parts))
-        if size < handing.LARGE or not handing.IS_SUPPORTED:
-            return pack(kind, request_id, b"".join(parts))
-        head = header(kind | HANDED, request_id, size)
-        self._handed = handing.Handed.write(parts, size)
-        return head
-
     def _send(self, data: bytes) -> None:
-        handed, self._handed = self._handed, None
-        if handed is None:
-            self._sock.sendall(data)
-        else:
-            handing.send(self._sock, data, handed)
+        self._sock.sendall(data)
+
+    def _send_parts(self, parts: list[bytes]) -> None:
+        """As ``_send``; large parts are not copied to join them."""
+        start = 0
+        for position, part in enumerate(parts):
+            if len(part) >= handing.LARGE:
+                self._send(b"".join(parts[start:position]))
+                self._send(part)
+                start = position + 1
+        self._send(b"".join(parts[start:]))
+
+
+def _response(frame: Frame, result: Any) -> bytes | list[bytes]:
+    """A whole frame; of a large one only its header, if its request came in a file that can take it."""
+    parts = protocol.response_parts(result)
+    size = sum(map(len, parts))
+    if size >= handing.LARGE and frame.handed is not None:
+        head = header(Kind.RESPONSE | HANDED, frame.request_id, size)
+        with contextlib.suppress(OSError):
+            frame.handed.write(parts, size)
+            return head
+    parts.insert(0, header(Kind.RESPONSE, frame.request_id, size))
+    return parts if size >= handing.LARGE else b"".join(parts)
 
 
 async def _await(awaitable: Any) -> Any:

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from gunicorn.dirty.calls import Call
+    from gunicorn.dirty.crews import Crew
     from gunicorn.dirty.dispatcher import Dispatcher
-    from gunicorn.dirty.handing import Handed
-    from gunicorn.dirty.lanes import Crew
 
 __all__ = ["Loading"]
 
@@ -28,9 +27,7 @@ class Loading:
         self._dispatcher = dispatcher
         self._log = log
 
-    def write(
-        self, parts: Sequence[bytes | bytearray | memoryview], handed: Handed | None = None
-    ) -> Awaitable[None] | None:
+    def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> Awaitable[None] | None:
         """Take the worker's answer."""
         for frame in FrameDecoder().feed(b"".join(parts)):
             try:

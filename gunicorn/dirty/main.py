@@ -12,9 +12,8 @@ import trio
 
 from gunicorn.arbiter.actions import Abandoned, CrashLooping, Halt, Promoted, Retire, SpawnChild, Wake
 from gunicorn.arbiter.boot import prepare_slot
-from gunicorn.arbiter.foundry import Foundry, MoldError
+from gunicorn.arbiter.foundry import Foundry
 from gunicorn.arbiter.handle import receive
-from gunicorn.arbiter.members import Wanted
 from gunicorn.arbiter.processes import Forked, execute
 from gunicorn.arbiter.reaper import reap_strangers
 from gunicorn.arbiter.timing import StopPlan, Timing
@@ -22,14 +21,14 @@ from gunicorn.dirty import protocol, startup, tlv
 from gunicorn.dirty.allocation import Allocation, Load
 from gunicorn.dirty.arbiter import DirtyArbiter, DirtyWorkerView
 from gunicorn.dirty.calls import Call
+from gunicorn.dirty.crews import Crew
 from gunicorn.dirty.desk import Desk
 from gunicorn.dirty.dispatcher import Dispatcher
 from gunicorn.dirty.frames import Frame, Kind, pack
-from gunicorn.dirty.lanes import Crew
 from gunicorn.dirty.loading import Loading
 from gunicorn.dirty.members import DirtyChild, DirtyRoster
+from gunicorn.dirty.reload import Reload
 from gunicorn.dirty.server import Server
-from gunicorn.errors import ConfigError, HaltServer
 from gunicorn.process import forkserver
 from gunicorn.process.channel import Channel, ChannelClosed
 
@@ -95,8 +94,7 @@ class Supervisor:
         )  # fmt: skip
         self.foundry = self._make_foundry()
         self.stopping = trio.Event()
-        self._generation = 1
-        self._before: Any = None
+        self.reload = Reload(self)
         self._workers: trio.Nursery
         self._services: trio.Nursery
         self._timer = trio.CancelScope()
@@ -104,8 +102,8 @@ class Supervisor:
         self._actions: dict[type[Any], Callable[[Any], None]] = {
             SpawnChild: self._start_child,
             Retire: self._retire,
-            Promoted: self._promoted,
-            Abandoned: self._abandoned,
+            Promoted: self.reload.promoted,
+            Abandoned: self.reload.abandoned,
             CrashLooping: self._slow_down,
             Halt: lambda action: None,
             Wake: self._set_timer,
@@ -333,43 +331,7 @@ class Supervisor:
 
     def _hang_up(self) -> None:
         if not self.stopping.is_set():
-            self._workers.start_soon(self._reload)
-
-    async def _reload(self) -> None:
-        """Read the configuration again, and replace all workers by ones with fresh code."""
-        server = self.server
-        before = server.cfg
-        self._generation += 1
-        generation = self._generation
-        try:
-            server.app.reload()
-            server.cfg = server.app.cfg
-            paths = server.paths
-            await self.foundry.start_mold(generation, [])
-        except (MoldError, ConfigError, HaltServer, Exception, SystemExit) as error:  # noqa: BLE001
-            # The configuration is a program of the user: whatever it raises, the old one still serves.
-            server.cfg = server.app.cfg = before
-            server.log.error("Dirty arbiter: the reload failed, the pool goes on as before: %s", error)
-            return
-        self._before = before
-        self.dispatcher.paths = frozenset(paths) | self.dispatcher.paths
-        server.num_workers = server.cfg.dirty_workers
-        wanted = Wanted(generation, server.cfg.dirty_workers)
-        self.execute(self.roster.reload(wanted, trio.current_time()))
-
-    def _promoted(self, action: Promoted) -> None:
-        cfg = self.server.cfg
-        self.foundry.promote(action.generation)
-        self.dispatcher.paths = frozenset(self.server.paths)
-        self.dispatcher.queue_limit = cfg.dirty_queue_size
-        self.calls.limit, self.calls.cancels_abandoned = cfg.dirty_timeout, cfg.dirty_cancel_abandoned
-
-    def _abandoned(self, action: Abandoned) -> None:
-        server = self.server
-        server.log.error("Dirty arbiter: the new workers fail, the old ones stay: %s", action.reason)
-        server.cfg = server.app.cfg = self._before
-        server.num_workers = self.roster.count
-        self.foundry.retire_mold(action.generation)
+            self._workers.start_soon(self.reload.run)
 
     def _reopen_logs(self) -> None:
         self.server.log.reopen_files()

@@ -6,7 +6,10 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from gunicorn.arbiter.child import Child
+from gunicorn.arbiter.death import Cause
 from gunicorn.arbiter.roster import Roster
 from gunicorn.dirty.worker import CANCEL_SIGNAL
 from gunicorn.process.messages import Hello
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     import trio
 
+    from gunicorn.arbiter.actions import ChildExit
     from gunicorn.arbiter.members import Member
     from gunicorn.process.messages import Message
 
@@ -40,22 +44,37 @@ class DirtyChild(Child):
         super().__init__(*args, **kwargs)
         self._linked = linked
         self._nursery = nursery
+        self._held = ""
 
     def interrupt(self) -> None:
         """Have it look for cancelled calls."""
         self.send_signal(CANCEL_SIGNAL)
 
-    def kill(self) -> None:
-        """It does not let go of a call: take down what it does, and end it."""
+    def kill(self, app_path: str) -> None:
+        """It does not let go of a call to ``app_path``: take down what it does, and end it."""
         if not self._evidence.killed:
             self._evidence.timed_out = self._evidence.killed = True
-            self._log.critical("DIRTY WORKER TIMEOUT (pid:%s): it does not let go of a call", self.pid)
-            self._nursery.start_soon(self._kill)
+            self._evidence.verdict = Cause.HELD_CALL
+            self._nursery.start_soon(self._kill, app_path)
 
-    async def _kill(self) -> None:
+    async def _kill(self, app_path: str) -> None:
         if self._handle is not None:
             await self._evidence.look_at(self._handle)
+        self._held = self._describe(app_path)
+        self._log.critical("DIRTY WORKER TIMEOUT (pid:%s): %s", self.pid, self._held)
         self.send_signal(signal.SIGKILL)
+
+    def _describe(self, app_path: str) -> str:
+        """The call, as the worker has put it into shared memory: its action is in no header."""
+        last = self._evidence.last_moments
+        for call in last.in_flight if last is not None else ():
+            if call.path == app_path:
+                return f"{app_path}, action {call.method}, for {call.seconds:.1f} s"
+        return app_path
+
+    def _conclude(self) -> ChildExit:
+        ended = super()._conclude()
+        return attrs.evolve(ended, reason=self._held) if self._held else ended
 
     def _take(self, message: Message, fds: list[int]) -> None:
         if isinstance(message, Hello):

@@ -10,7 +10,7 @@ import trio
 from gunicorn.dirty import handing, protocol
 from gunicorn.dirty.calls import Call
 from gunicorn.dirty.errors import DirtyError, DirtyProtocolError, DirtyWorkerError
-from gunicorn.dirty.frames import HANDED, FrameDecoder, Kind
+from gunicorn.dirty.frames import FrameDecoder, Kind
 from gunicorn.dirty.lanes import SMALL, join
 from gunicorn.dirty.pool import call_deadline
 from gunicorn.dirty.tables import Tables
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from gunicorn.dirty.dispatcher import Dispatcher
     from gunicorn.dirty.frames import Frame
-    from gunicorn.dirty.handing import Handed
 
 __all__ = ["Connection", "Server"]
 
@@ -92,7 +91,6 @@ class Connection:
         self._calls: dict[int, Call] = {}
         self._lock = trio.Lock()
         self._is_open = True
-        self._takes_files = False
 
     # --- the task ---
 
@@ -134,7 +132,7 @@ class Connection:
     # --- requests ---
 
     def _request(self, frame: Frame) -> bytes | None:
-        route = protocol.route_of(frame.payload)
+        route = protocol.route_of(_start(frame))
         now, limit = trio.current_time(), self._server.limit
         deadline = call_deadline(now, limit, route.timeout)
         budget = math.inf if deadline == math.inf else deadline - now
@@ -155,14 +153,9 @@ class Connection:
             self._dispatcher.abandon(call, cancel=True)
         return None
 
-    def _hello(self, frame: Frame) -> bytes | None:
-        """The caller can take a large answer as a file."""
-        self._takes_files = handing.IS_SUPPORTED
-        return None
-
     def _stash(self, frame: Frame) -> bytes | None:
         try:
-            result = self._server.tables.apply(protocol.decode_dict(frame.payload), trio.current_time())
+            result = self._server.tables.apply(protocol.decode_dict(frame.content()), trio.current_time())
             return protocol.response(frame.request_id, result)
         except DirtyProtocolError:
             raise
@@ -173,7 +166,7 @@ class Connection:
         return protocol.response(frame.request_id, self._server.desk.status())
 
     def _manage(self, frame: Frame) -> bytes | None:
-        fields = protocol.decode_dict(frame.payload)
+        fields = protocol.decode_dict(frame.content())
         try:
             count = max(1, int(fields.get("count", 1)))
         except (TypeError, ValueError):
@@ -202,17 +195,13 @@ class Connection:
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 
-    def write(
-        self, parts: Sequence[bytes | bytearray | memoryview], handed: Handed | None = None
-    ) -> Awaitable[None] | None:
+    def write(self, parts: Sequence[bytes | bytearray | memoryview]) -> Awaitable[None] | None:
         """Write whole frames: at once if they fit and nobody else writes, else by awaiting the result."""
         if not self._is_open:
             return None
         if self._lock.locked():
             return self._write_later(join(parts))
         try:
-            if handed is not None and self._takes_files and self._hand_over(parts[0], handed):
-                return None
             if len(parts) == 2 and len(parts[1]) > SMALL:
                 rest = _after(parts, self._sock.sendmsg(parts))
             else:
@@ -227,15 +216,6 @@ class Connection:
             return None
         self._lock.acquire_nowait()
         return self._write_rest(rest)
-
-    def _hand_over(self, head: bytes | bytearray | memoryview, handed: Handed) -> bool:
-        kind_at = 3  # in the header
-        marked = bytes(head[:kind_at]) + bytes([head[kind_at] | HANDED]) + bytes(head[kind_at + 1 :])
-        try:
-            handing.send(self._sock, marked, handed)
-        except BlockingIOError:
-            return False
-        return True
 
     async def _write_later(self, data: bytes | bytearray) -> None:
         await self._lock.acquire()
@@ -258,6 +238,11 @@ class Connection:
             self._lock.release()
 
 
+def _start(frame: Frame) -> bytes | bytearray | memoryview:
+    """As much of a request as its route is in."""
+    return frame.content() if frame.handed is None else frame.handed.start()
+
+
 def _after(parts: Sequence[bytes | bytearray | memoryview], sent: int) -> memoryview:
     """What is left of two parts after ``sent`` bytes."""
     head, payload = parts
@@ -269,7 +254,6 @@ def _after(parts: Sequence[bytes | bytearray | memoryview], sent: int) -> memory
 _HANDLERS: dict[int, Callable[[Connection, Frame], bytes | None]] = {
     Kind.REQUEST: Connection._request,
     Kind.CANCEL: Connection._cancel,
-    Kind.HELLO: Connection._hello,
     Kind.STASH: Connection._stash,
     Kind.STATUS: Connection._status,
     Kind.MANAGE: Connection._manage,

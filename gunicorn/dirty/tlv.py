@@ -11,25 +11,41 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.dirty.errors import DirtyProtocolError
+from gunicorn.dirty.tlv_reader import (
+    BYTES,
+    DICT,
+    FLOAT,
+    INT,
+    LIST,
+    MAX_BLOB,
+    MAX_DEPTH,
+    MAX_ENTRIES,
+    MAX_VALUES,
+    STRING,
+    Reader,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["MAX_BLOB", "MAX_DEPTH", "MAX_ENTRIES", "MAX_VALUES", "decode", "encode", "encode_parts", "peek"]
+__all__ = [
+    "MAX_BLOB",
+    "MAX_DEPTH",
+    "MAX_ENTRIES",
+    "MAX_VALUES",
+    "decode",
+    "decode_known",
+    "encode",
+    "encode_parts",
+    "peek",
+    "write_value",
+]
 
-MAX_BLOB = 64 * 1024 * 1024  # bytes of one string or bytes value
-MAX_ENTRIES = 1024 * 1024  # of one list or dict
-MAX_VALUES = 4 * MAX_ENTRIES  # in one document: a one-byte value costs eight or more bytes of memory
-MAX_DEPTH = 100
-
-_NULL, _BOOL, _INT, _FLOAT, _BYTES, _STRING, _LIST, _DICT = 0x00, 0x01, 0x05, 0x06, 0x10, 0x11, 0x20, 0x21
+_SMALL = 1024  # bytes that are cheaper copied than kept as a piece of their own
 
 _INT_VALUE = struct.Struct(">Bq")
 _FLOAT_VALUE = struct.Struct(">Bd")
 _SIZED = struct.Struct(">BI")
-_I64 = struct.Struct(">q")
-_F64 = struct.Struct(">d")
-_U32 = struct.Struct(">I")
 
 
 def encode(value: Any) -> bytes:
@@ -48,14 +64,13 @@ def encode_parts(value: Any) -> list[bytes]:
         DirtyProtocolError: as ``encode``.
     """
     out: list[bytes] = []
-    _encode(value, out.append, 0)
+    write_value(value, out.append, 0)
     return out
 
 
-def _encode(value: Any, write: Callable[[bytes], object], depth: int) -> None:
-    encoder = _ENCODERS.get(type(value))
-    if encoder is None:
-        encoder = _encoder_of_base(value)
+def write_value(value: Any, write: Callable[[bytes], object], depth: int) -> None:
+    """As ``encode_parts``: each piece is given to ``write``. ``depth``: of containers around the value."""
+    encoder = _ENCODERS.get(type(value)) or _encoder_of_base(value)
     encoder(value, write, depth)
 
 
@@ -78,7 +93,7 @@ def _encode_bool(value: bool, write: Callable[[bytes], object], depth: int) -> N
 
 def _encode_int(value: int, write: Callable[[bytes], object], depth: int) -> None:
     try:
-        write(_INT_VALUE.pack(_INT, value))
+        write(_INT_VALUE.pack(INT, value))
     except struct.error:
         raise DirtyProtocolError(
             "an integer of more than 64 bits cannot be sent; send it as a string"
@@ -86,13 +101,13 @@ def _encode_int(value: int, write: Callable[[bytes], object], depth: int) -> Non
 
 
 def _encode_float(value: float, write: Callable[[bytes], object], depth: int) -> None:
-    write(_FLOAT_VALUE.pack(_FLOAT, value))
+    write(_FLOAT_VALUE.pack(FLOAT, value))
 
 
 def _encode_bytes(value: bytes, write: Callable[[bytes], object], depth: int) -> None:
     if len(value) > MAX_BLOB:
         raise DirtyProtocolError(f"{len(value)} bytes in one value; {MAX_BLOB} is the limit")
-    write(_SIZED.pack(_BYTES, len(value)))
+    write(_SIZED.pack(BYTES, len(value)))
     write(value)
 
 
@@ -103,23 +118,27 @@ def _encode_str(value: str, write: Callable[[bytes], object], depth: int) -> Non
         raise DirtyProtocolError("a string with lone surrogates cannot be sent") from None
     if len(text) > MAX_BLOB:
         raise DirtyProtocolError(f"{len(text)} bytes in one string; {MAX_BLOB} is the limit")
-    write(_SIZED.pack(_STRING, len(text)))
-    write(text)
+    if len(text) < _SMALL:
+        write(_SIZED.pack(STRING, len(text)) + text)
+    else:
+        write(_SIZED.pack(STRING, len(text)))
+        write(text)
 
 
 def _encode_list(value: list[Any] | tuple[Any, ...], write: Callable[[bytes], object], depth: int) -> None:
     _check_container(len(value), depth)
-    write(_SIZED.pack(_LIST, len(value)))
+    write(_SIZED.pack(LIST, len(value)))
     for item in value:
-        _encode(item, write, depth + 1)
+        write_value(item, write, depth + 1)
 
 
 def _encode_dict(value: dict[Any, Any], write: Callable[[bytes], object], depth: int) -> None:
     _check_container(len(value), depth)
-    write(_SIZED.pack(_DICT, len(value)))
+    write(_SIZED.pack(DICT, len(value)))
     for key, item in value.items():
         _encode_str(key if isinstance(key, str) else str(key), write, depth)
-        _encode(item, write, depth + 1)
+        encoder = _ENCODERS.get(type(item)) or _encoder_of_base(item)
+        encoder(item, write, depth + 1)
 
 
 def _check_container(size: int, depth: int) -> None:
@@ -136,17 +155,38 @@ _ENCODERS: dict[type, Callable[[Any, Callable[[bytes], object], int], None]] = {
 }  # fmt: skip
 
 
-def decode(data: bytes | bytearray | memoryview) -> Any:
-    """The one value that ``data`` is.
+def decode(data: bytes | bytearray | memoryview, at: int = 0) -> Any:
+    """The one value that ``data`` is from ``at`` on.
 
     Raises:
         DirtyProtocolError: it is none, or more than one.
     """
-    reader = _Reader(data)
-    value = reader.value(0)
+    reader = Reader(data, at)
+    try:
+        value = reader.value(0)
+    except (IndexError, struct.error):
+        raise reader.error("the data ends here") from None
     if reader.at != len(data):
         raise reader.error(f"{len(data) - reader.at} bytes after the value")
     return value
+
+
+def decode_known(data: bytes | bytearray | memoryview, at: int, keys: Sequence[bytes]) -> list[Any] | None:
+    """The values of the last entries of a dict, when their encoded keys are just ``keys``; else None.
+
+    Raises:
+        DirtyProtocolError: a value is broken.
+    """
+    reader, found = Reader(data, at), []
+    try:
+        for key in keys:
+            if data[reader.at : reader.at + len(key)] != key:
+                return None
+            reader.at += len(key)
+            found.append(reader.value(1))
+    except (IndexError, struct.error):
+        raise reader.error("the data ends here") from None
+    return found if reader.at == len(data) else None
 
 
 def peek(data: bytes | bytearray | memoryview, *names: str) -> dict[str, Any]:
@@ -158,7 +198,14 @@ def peek(data: bytes | bytearray | memoryview, *names: str) -> dict[str, Any]:
     Raises:
         DirtyProtocolError: not a dict, or broken before the end of the search.
     """
-    reader = _Reader(data)
+    reader = Reader(data)
+    try:
+        return _peek(reader, names)
+    except (IndexError, struct.error):
+        raise reader.error("the data ends here") from None
+
+
+def _peek(reader: Reader, names: tuple[str, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for position in range(reader.enter_dict()):
         if position >= len(names) and names[0] in found:
@@ -171,127 +218,3 @@ def peek(data: bytes | bytearray | memoryview, *names: str) -> dict[str, Any]:
         else:
             break
     return found
-
-
-class _Reader:
-    """A place in the bytes of one document. ``at`` is the offset of the next value."""
-
-    __slots__ = ("_values", "at", "data", "end")
-
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self.data = data
-        self.at = 0
-        self.end = len(data)
-        self._values = MAX_VALUES
-
-    def error(self, what: str) -> DirtyProtocolError:
-        return DirtyProtocolError(f"bad value at byte {self.at}: {what}", bytes(self.data[:100]))
-
-    def value(self, depth: int) -> Any:
-        if self.at >= self.end:
-            raise self.error("the data ends here")
-        kind = self.data[self.at]
-        reader = _READERS.get(kind)
-        if reader is None:
-            raise self.error(f"unknown type 0x{kind:02x}")
-        self.at += 1
-        return reader(self, depth)
-
-    def read_none(self, depth: int) -> None:
-        return None
-
-    def read_bool(self, depth: int) -> bool:
-        return self.data[self.take(1)] != 0
-
-    def read_int(self, depth: int) -> int:
-        number: int = _I64.unpack_from(self.data, self.take(8))[0]
-        return number
-
-    def read_float(self, depth: int) -> float:
-        number: float = _F64.unpack_from(self.data, self.take(8))[0]
-        return number
-
-    def read_bytes(self, depth: int) -> bytes:
-        start = self.take(self.size(MAX_BLOB))
-        return bytes(self.data[start : self.at])
-
-    def read_string(self, depth: int) -> str:
-        start = self.take(self.size(MAX_BLOB))
-        try:
-            return str(self.data[start : self.at], "utf-8")
-        except UnicodeDecodeError as error:
-            raise self.error(f"not UTF-8 ({error.reason})") from None
-
-    def read_list(self, depth: int) -> list[Any]:
-        count = self.count(1, depth)
-        return [self.value(depth + 1) for _ in range(count)]
-
-    def read_dict(self, depth: int) -> dict[str, Any]:
-        # A key is 5 bytes at least, its value 1.
-        count = self.count(6, depth)
-        return {self.key(): self.value(depth + 1) for _ in range(count)}
-
-    def key(self) -> str:
-        if self.at >= self.end or self.data[self.at] != _STRING:
-            raise self.error("a key that is not a string")
-        self.at += 1
-        return self.read_string(0)
-
-    def enter_dict(self) -> int:
-        if not self.end or self.data[0] != _DICT:
-            raise self.error("not a dict")
-        self.at = 1
-        return self.count(6, 0)
-
-    def skip(self) -> None:
-        """Pass over one value without making it; containers count down instead of recursing."""
-        left = 1
-        while left:
-            left -= 1
-            if self.at >= self.end:
-                raise self.error("the data ends here")
-            kind = self.data[self.at]
-            self.at += 1
-            if kind in _FIXED:
-                self.take(_FIXED[kind])
-            elif kind in (_BYTES, _STRING):
-                self.take(self.size(MAX_BLOB))
-            elif kind == _LIST:
-                left += self.count(1, 0)
-            elif kind == _DICT:
-                left += 2 * self.count(6, 0)
-            else:
-                raise self.error(f"unknown type 0x{kind:02x}")
-
-    def take(self, size: int) -> int:
-        """Move over ``size`` bytes; where they start."""
-        start = self.at
-        if size > self.end - start:
-            raise self.error(f"{size} bytes announced, {self.end - start} there")
-        self.at = start + size
-        return start
-
-    def size(self, limit: int) -> int:
-        size: int = _U32.unpack_from(self.data, self.take(4))[0]
-        if size > limit:
-            raise self.error(f"a size of {size}; {limit} is the limit")
-        return size
-
-    def count(self, smallest: int, depth: int) -> int:
-        if depth >= MAX_DEPTH:
-            raise self.error(f"nested deeper than {MAX_DEPTH}")
-        count = self.size(MAX_ENTRIES)
-        if count * smallest > self.end - self.at:
-            raise self.error(f"{count} entries announced in {self.end - self.at} bytes")
-        self._values -= count
-        if self._values < 0:
-            raise self.error(f"more than {MAX_VALUES} values")
-        return count
-
-
-_READERS: dict[int, Callable[[_Reader, int], Any]] = {
-    _NULL: _Reader.read_none, _BOOL: _Reader.read_bool, _INT: _Reader.read_int, _FLOAT: _Reader.read_float,
-    _BYTES: _Reader.read_bytes, _STRING: _Reader.read_string, _LIST: _Reader.read_list,
-    _DICT: _Reader.read_dict,
-}  # fmt: skip
-_FIXED = {_NULL: 0, _BOOL: 1, _INT: 8, _FLOAT: 8}

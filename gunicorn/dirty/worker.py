@@ -80,7 +80,7 @@ class DirtyWorker(Worker):
             # An exit in the main thread, as TERM causes it there, must not cut off the calls of the others.
             self.alive = False
             for link in self._links:
-                link.stop_reading()
+                link.leave()
             for thread in others:
                 thread.join()
             self.apps.close(self.log)
@@ -90,8 +90,10 @@ class DirtyWorker(Worker):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """TERM: finish the calls at work, then leave."""
         self.alive = False
-        if not self._links or not self.booted or self._links[0].is_idle:
+        if not self._links or not self.booted:
             raise SystemExit(0)
+        # No exit from here, also when there is nothing to do: a call may have just been received.
+        self._links[0].leave()
 
     def handle_cancel(self, sig: int, frame: FrameType | None) -> None:
         """USR2 from the dirty arbiter: a call at work has been cancelled."""

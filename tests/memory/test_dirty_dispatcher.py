@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from gunicorn.dirty.calls import Call
+from gunicorn.dirty.crews import Crew
 from gunicorn.dirty.dispatcher import Dispatcher
 from gunicorn.dirty.errors import (
     DirtyAppNotFoundError,
@@ -20,7 +21,6 @@ from gunicorn.dirty.errors import (
     DirtyTimeoutError,
 )
 from gunicorn.dirty.frames import Frame, FrameDecoder, Kind
-from gunicorn.dirty.lanes import Crew
 from gunicorn.dirty.protocol import result_of
 
 

@@ -30,12 +30,18 @@ WORK = "dirty_tasks:Work"
 
 
 @pytest.fixture(scope="module")
-def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The path of the socket of a pool with two workers."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a pool of two workers."""
     options = ["--dirty-app", WORK, "--dirty-workers", "2", "--dirty-timeout", "30"]
     cwd = tmp_path_factory.mktemp("pool")
     with Server(*options, app="dirty_tasks:app", cwd=cwd).start() as server:
-        yield server.get("/socket")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pool(server: Server) -> str:
+    """The path of the socket of its pool."""
+    return server.get("/socket")
 
 
 @pytest.fixture
@@ -57,6 +63,22 @@ def test_values_arrive_as_they_were_sent(client: DirtyClient) -> None:
 @pytest.mark.parametrize("size", [0, 1, 65_000, 65_536, 1_000_000, 5_000_000])
 def test_any_size(client: DirtyClient, size: int) -> None:
     assert client.execute(WORK, "echo", b"x" * size) == b"x" * size
+
+
+def test_sizes_in_any_order(client: DirtyClient) -> None:
+    for size in (1_000_000, 10, 300_000, 9_000_000, 200_000, 0):
+        assert client.execute(WORK, "echo", b"x" * size) == b"x" * size
+        assert client.execute(WORK, "make", size) == b"y" * size
+        with pytest.raises(DirtyAppError, match=f"^{size}$|{size}:"):
+            client.execute(WORK, "fail_with", b"x" * size)
+
+
+def test_what_comes_late_for_a_large_call_reaches_no_other(client: DirtyClient) -> None:
+    """The file of a call that was given up is still written by the worker: nobody else may use it."""
+    for size in range(200_000, 200_005):
+        with pytest.raises(DirtyTimeoutError):
+            quick(client, 0.1).execute(WORK, "echo_late", b"l" * size, 30)
+        assert client.execute(WORK, "echo", b"n" * size) == b"n" * size
 
 
 def test_an_error_says_what_and_where(client: DirtyClient) -> None:
@@ -153,7 +175,7 @@ def test_a_deadline_stops_the_work_and_keeps_the_worker(client: DirtyClient, act
     assert {worker["pid"] for worker in client.status()["workers"]} == pids
 
 
-def test_work_that_cannot_be_stopped_ends_with_its_worker(client: DirtyClient) -> None:
+def test_work_that_cannot_be_stopped_ends_with_its_worker(server: Server, client: DirtyClient) -> None:
     pids = {worker["pid"] for worker in client.status()["workers"]}
     with pytest.raises(DirtyTimeoutError):
         quick(client).execute(WORK, "stubborn")
@@ -163,6 +185,8 @@ def test_work_that_cannot_be_stopped_ends_with_its_worker(client: DirtyClient) -
         return len(workers) == 2 and all(w["booted"] for w in workers) and {w["pid"] for w in workers} != pids
 
     wait_until(is_replaced, what="the new worker")
+    server.wait_for(r"did not let go of a call: dirty_tasks:Work, action stubborn, for \d+\.\d s")
+    server.wait_for(r"DIRTY WORKER TIMEOUT \(pid:\d+\): dirty_tasks:Work, action stubborn, for \d")
 
 
 def test_calls_on_one_client_do_not_mix(pool: str) -> None:
@@ -292,6 +316,7 @@ def test_asynchronous_streams_errors_and_stash(pool: str, tmp_path: Path, backen
     async def main() -> None:
         async with DirtyClient(pool, timeout=20) as client:
             assert [n async for n in client.stream_async(WORK, "numbers_async", 500)] == list(range(500))
+            assert await client.execute_async(WORK, "echo", b"x" * 1_000_000) == b"x" * 1_000_000
             with pytest.raises(DirtyAppError) as caught:
                 await client.execute_async(WORK, "fail")
             assert caught.value.remote_type == "LookupError"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import threading
 import time
@@ -345,59 +344,3 @@ def post_fork(server, worker): worker.log.info("hook: post_fork %s", worker.pid)
     ):
         server.wait_for(line)
     assert server.count(f"hook: post_fork {pid}") == 0, "the hook is about web workers"
-
-
-def test_chaos(serve: Serve) -> None:
-    """Random deadlines and random deaths: everybody gets an answer of its own or a typed error, in time."""
-    server = start(serve, workers=2)
-    path = server.get("/socket")
-    wrong: list[object] = []
-    outcomes: dict[str, int] = {}
-    stop = threading.Event()
-
-    def call(seed: int) -> None:
-        chance = random.Random(seed)
-        for number in range(40):
-            timeout = chance.choice([0.05, 0.2, 5.0])
-            started = time.monotonic()
-            with DirtyClient(path, timeout=timeout) as client:
-                try:
-                    action = chance.choice(
-                        [("echo", [seed, number]), ("sleep", 0.1), ("coroutine", [seed, number])]
-                    )
-                    result = client.execute(WORK, *action)
-                    if result != action[1]:
-                        wrong.append((action, result))
-                    outcomes["answer"] = outcomes.get("answer", 0) + 1
-                except DirtyError as error:
-                    outcomes[type(error).__name__] = outcomes.get(type(error).__name__, 0) + 1
-            if time.monotonic() - started > timeout + PROMPT:
-                wrong.append((timeout, time.monotonic() - started))
-
-    def kill() -> None:
-        chance = random.Random(0)
-        with DirtyClient(path, timeout=5) as client:
-            while not stop.wait(1.3):
-                workers = [worker for worker in client.status()["workers"] if worker["booted"]]
-                if workers:
-                    with_suppressed_kill(chance.choice(workers)["pid"])
-
-    killer = threading.Thread(target=kill)
-    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(6)]
-    for thread in (killer, *threads):
-        thread.start()
-    for thread in threads:
-        thread.join()
-    stop.set()
-    killer.join()
-    assert not wrong
-    assert outcomes["answer"] > 20, outcomes
-    with client_of(server) as client:
-        assert client.execute(WORK, "echo", 1) == 1
-
-
-def with_suppressed_kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return

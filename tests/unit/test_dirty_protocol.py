@@ -91,8 +91,31 @@ def test_the_quick_way_to_the_route_finds_what_the_thorough_one_finds(
     path: str, timeout: float | None, cut: int
 ) -> None:
     payload = b"".join(protocol.request_parts(path, "a", (), {}, timeout))
-    assert protocol.route_of(payload) == protocol._find_route(payload)
-    assert protocol._usual_route(payload[:cut]) in (None, protocol.route_of(payload))
+    usual, thorough = protocol._usual_route(payload), protocol._find_route(payload)
+    assert (usual is None) == (timeout is None), "the quick way was not taken"
+    assert usual is None or usual[0] == thorough
+    assert protocol.route_of(payload) == thorough
+    cut_short = protocol._usual_route(payload[:cut])
+    assert cut_short is None or cut_short[0] == thorough
+
+
+ARGUMENTS = st.lists(st.integers(0, 9) | st.text(max_size=3) | st.binary(max_size=3), max_size=3)
+
+
+@given(st.text(), ARGUMENTS, st.dictionaries(st.text(max_size=3), st.none()), st.floats(1, 9), st.data())
+def test_the_quick_way_to_a_call_finds_what_the_thorough_one_finds(
+    text: str, args: list[object], kwargs: dict[str, None], timeout: float, data: st.DataObject
+) -> None:
+    payload = protocol.tlv.encode_parts(
+        {"app_path": text, "timeout": timeout, "action": text, "args": args, "kwargs": kwargs}
+    )
+    assert b"".join(protocol.request_parts(text, text, args, kwargs, timeout)) == b"".join(payload)
+    assert protocol.decode_call(b"".join(payload)) == (text, text, args, kwargs)
+    other = {"kwargs": kwargs, "args": args, "action": text, "app_path": text}
+    assert protocol.decode_call(protocol.tlv.encode(other)) == (text, text, args, kwargs)
+    cut = data.draw(st.integers(1, len(b"".join(payload)) - 1))
+    with pytest.raises(DirtyProtocolError):
+        protocol.decode_call(b"".join(payload)[:cut])
 
 
 def test_missing_fields_of_a_request_have_defaults() -> None:

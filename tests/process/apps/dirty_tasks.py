@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -59,6 +60,17 @@ class Work(DirtyApp):
                 time.sleep(60)
             except BaseException:  # noqa: BLE001 - that is what it is for
                 continue
+
+    def echo_late(self, value, seconds):
+        with contextlib.suppress(BaseException):
+            time.sleep(seconds)
+        return value
+
+    def make(self, size):
+        return b"y" * size
+
+    def fail_with(self, value):
+        raise LookupError(len(value))
 
     def crash(self):
         os.abort()

@@ -1,0 +1,88 @@
+"""A worker as the dispatcher sees it: its links, and the queue that they share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from gunicorn.dirty.lanes import Link
+from gunicorn.dirty.pool import Lane
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterable, Sequence
+
+    from gunicorn.dirty.calls import Call
+
+__all__ = ["Crew", "Worker"]
+
+
+class Worker(Protocol):
+    """The process behind a crew."""
+
+    @property
+    def age(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
+    def interrupt(self) -> None:
+        """Have it look for cancelled calls."""
+
+    def kill(self, app_path: str) -> None:
+        """It does not let go of a call to ``app_path``: end it."""
+
+
+class Crew:
+    """All links of one worker, and the queue that they share.
+
+    Attributes:
+        lane: The worker as the router sees it.
+        is_leaving: It takes no more calls.
+    """
+
+    def __init__(
+        self, worker: Worker, socks: Sequence[socket.socket], queue_limit: int, freed: Callable[[], None]
+    ) -> None:
+        self.worker = worker
+        self.freed = freed
+        self.lane: Lane[Call] = Lane(worker.age, (), queue_limit)
+        self.idle: list[Link] = []
+        self.is_leaving = False
+        self.answered = 0
+        self.links = [Link(sock, self) for sock in socks]
+
+    def open(self, paths: Iterable[str]) -> None:
+        """The worker serves, with these classes."""
+        self.lane.apps.update(paths)
+        self.idle = [link for link in reversed(self.links) if link.is_open]
+
+    @property
+    def is_busy(self) -> bool:
+        return self.lane.backlog > 0
+
+    def take(self, call: Call) -> None:
+        """Run the call now if a thread is free, else when one is."""
+        if self.idle:
+            self.idle.pop().begin(call)
+        else:
+            call.lane = self.lane
+            self.lane.queue.append(call)
+
+    def next_call(self) -> Call | None:
+        """The call that has waited longest."""
+        if not self.lane.queue or self.is_leaving:
+            return None
+        call = self.lane.queue.popleft()
+        call.lane = None
+        return call
+
+    def leave(self) -> None:
+        """No more calls: links close as soon as they are free, which is how the worker knows."""
+        self.is_leaving = True
+        while self.idle:
+            self.idle.pop().close()
+
+    def close(self) -> None:
+        """The worker is gone."""
+        self.is_leaving = True
+        self.idle.clear()
+        for link in self.links:
+            link.close()
