@@ -12,12 +12,12 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from gunicorn.asgi.scope import ScopeBase
 from gunicorn.http import Peer, Policy, Request, ServerConnection
 from gunicorn.http.engines import engine_factory
 from gunicorn.http.response import ResponseHead
 from gunicorn.http.state import Client, Server
-from gunicorn.wsgi.environ import connection_environ, fields_environ, request_environ, worker_environ
-from gunicorn.wsgi.input import NO_INPUT
+from gunicorn.wsgi.environ import add_line, connection_environ, fields_environ, worker_environ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,18 +61,30 @@ def cycle(connection: ServerConnection, request: bytes) -> Callable[[], bytes]:
     return run
 
 
-def parse(connection: ServerConnection, request: bytes, *, repeated: bool = False) -> Callable[[], object]:
+def reset(connection: ServerConnection, *, repeated: bool = False) -> Callable[[], None]:
+    """Have the connection read as if the request were its first, or (``repeated``) one like the last."""
+
+    def run() -> None:
+        connection._client, connection._server = Client.IDLE, Server.IDLE
+        if not repeated:
+            connection._reader.forget()
+
+    return run
+
+
+def parse(connection: ServerConnection, request: bytes, *, repeated: bool = False) -> Callable[[], Request]:
     """Bytes to Request event, with the reset between two.
 
     ``repeated``: the fields are those of the request before, as from most clients; else they are new.
     """
+    again = reset(connection, repeated=repeated)
 
-    def run() -> object:
-        connection._client, connection._server = Client.IDLE, Server.IDLE
-        if not repeated:
-            connection._reader.forget()
+    def run() -> Request:
+        again()
         connection.receive_data(request)
-        return connection.next_event()
+        event = connection.next_event()
+        assert type(event) is Request
+        return event
 
     return run
 
@@ -86,22 +98,32 @@ def to_environ(connection: ServerConnection, request: bytes) -> Callable[[], obj
 
     def run() -> object:
         event = read()
-        assert isinstance(event, Request)
-        return request_environ(fields_environ(base, event), event, NO_INPUT, print)
+        environ = fields_environ(base, event)
+        add_line(environ, event)
+        return environ
 
     return run
+
+
+def to_scope(connection: ServerConnection, request: bytes) -> Callable[[], object]:
+    """Bytes to an ASGI scope, with fields that are new."""
+    read = parse(connection, request)
+    base = ScopeBase(Peer("127.0.0.1", 50000), ("127.0.0.1", 8000))
+    return lambda: base.http(read())
 
 
 def main() -> None:
     peer = Peer("127.0.0.1", 50000)
     for engine in ("fast", "python"):
         policy = Policy(new_engine=engine_factory(engine))
-        connection = ServerConnection(policy, peer)
+        asgi = ServerConnection(policy, peer)
+        wsgi = ServerConnection(policy, peer, shares_requests=True)
+        idle, idle_again = best(reset(asgi)), best(reset(asgi, repeated=True))
         for name, request in (("browser request, 12 fields", BROWSER), ("hello request, 2 fields", HELLO)):
-            print(f"{engine:7} {name:27} -> Request   {best(parse(connection, request)):7.2f} us")
-            environ = best(to_environ(connection, request))
-            print(f"{engine:7} {name:27} -> environ   {environ:7.2f} us")
-            same = best(parse(connection, request, repeated=True))
+            print(f"{engine:7} {name:27} -> Request   {best(parse(asgi, request)) - idle:7.2f} us")
+            print(f"{engine:7} {name:27} -> scope     {best(to_scope(asgi, request)) - idle:7.2f} us")
+            print(f"{engine:7} {name:27} -> environ   {best(to_environ(wsgi, request)) - idle:7.2f} us")
+            same = best(parse(wsgi, request, repeated=True)) - idle_again
             print(f"{engine:7} {name:27} once more    {same:7.2f} us")
         both = best(cycle(ServerConnection(policy, peer), HELLO))
         print(f"{engine:7} response, 2 fields and body -> bytes     {both - same:7.2f} us")

@@ -47,7 +47,7 @@ class ReceiveBuffer:
             self.data = b""
             return bytes(data)
         taken = bytes(data[self.position : self.position + size])
-        self.skip(len(taken))
+        self.skip_to(self.position + len(taken))
         return taken
 
     def peek_line(self, limit: int) -> bytes:
@@ -62,7 +62,12 @@ class ReceiveBuffer:
 
     def skip(self, size: int) -> None:
         """Drop the first ``size`` bytes."""
-        self.position += size
-        if self.position == len(self.data):
+        self.skip_to(self.position + size)
+
+    def skip_to(self, position: int) -> None:
+        """Drop what is before ``position``."""
+        if position == len(self.data):
             self.data = b""
             self.position = 0
+        else:
+            self.position = position

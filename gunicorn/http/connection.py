@@ -11,7 +11,6 @@ from gunicorn.http.receiving import Receiving
 from gunicorn.http.response import Framing, ResponseHead, check_fields, has_no_body
 from gunicorn.http.state import (
     CLIENT_TABLE,
-    SERVER_TABLE,
     Client,
     ClientInput,
     Server,
@@ -41,6 +40,9 @@ _RESPONSE, _DATA, _END, _SERVER_NEXT = (
     ServerInput.END,
     ServerInput.NEXT_CYCLE,
 )
+_READ = tuple(state for state in Client if CLIENT_TABLE[state][_CLIENT_NEXT] is not None)
+(_NEXT_READ,) = {next_client(state, _CLIENT_NEXT) for state in _READ}
+_NEXT_RESPONSE = next_server(_RESPONDED, _SERVER_NEXT)
 _NO_BODY, _LENGTH, _CHUNKED, _UNTIL_CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
 
 _END_OF_MESSAGE = EndOfMessage()
@@ -59,14 +61,22 @@ class ServerConnection(Receiving):
         peer: The socket's peer.
         engine: What splits field lines; by default the policy's choice.
         secure: TLS ends here.
+        shares_requests: The driver and what it calls never change the headers of a request. A request that
+            is byte for byte the one before is then the same object.
     """
 
     __slots__ = ("_closing", "_framing", "_response_left")
 
     def __init__(
-        self, policy: Policy, peer: Peer, *, engine: Engine | None = None, secure: bool = False
+        self,
+        policy: Policy,
+        peer: Peer,
+        *,
+        engine: Engine | None = None,
+        secure: bool = False,
+        shares_requests: bool = False,
     ) -> None:
-        super().__init__(policy, peer, engine=engine, secure=secure)
+        super().__init__(policy, peer, engine=engine, secure=secure, shares_requests=shares_requests)
         self._closing = False
         self._framing = _NO_BODY
         self._response_left = 0
@@ -103,14 +113,22 @@ class ServerConnection(Receiving):
         Raises:
             LocalProtocolError: this one is not over, or the connection must be closed.
         """
-        if self.must_close:
-            raise LocalProtocolError("the connection must be closed")
-        client = CLIENT_TABLE[self._client][_CLIENT_NEXT]
-        server = SERVER_TABLE[self._server][_SERVER_NEXT]
-        if client is None or server is None:
+        more = self.go_on()
+        if more is None:
+            if self.must_close:
+                raise LocalProtocolError("the connection must be closed")
             raise LocalProtocolError("the request has not been read to its end, or not been answered")
-        self._client, self._server = client, server
-        return bool(self._buffer.data)
+        return more
+
+    def go_on(self) -> bool | None:
+        """``start_next_cycle`` if it can be, else None. For drivers to whom that is nothing unusual."""
+        if self._client not in _READ or self._server is not _RESPONDED or not self._persistent:
+            return None
+        more = self._buffer.data != b""
+        if self._eof and not more:
+            return None
+        self._client, self._server = _NEXT_READ, _NEXT_RESPONSE
+        return more
 
     def announce_close(self) -> None:
         """From now on a response says ``Connection: close`` (RFC 9112 9.6)."""
@@ -148,15 +166,25 @@ class ServerConnection(Receiving):
         if head.close or self._closing:
             self._persistent = False
         self._server = _RESPONDED
-        keep = self._persistent and not (self._eof and not self._buffer.data)
-        first, lines, own = head.first, head.lines, self._policy.own_fields()[keep]
+        own = self._policy.own_fields()[self._persistent and not (self._eof and not self._buffer.data)]
         if length is None:
-            return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (first, own, b"".join(lines), len(body), body)
-        return b"".join((first, own, *lines, CRLF, body))
+            return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
+                head.first,
+                own,
+                b"".join(head.lines),
+                len(body),
+                body,
+            )
+        # One tuple, because other threads send the same head.
+        made_with, start = head.ready
+        if made_with is not own:
+            start = b"".join((head.first, own, *head.lines, CRLF))
+            head.ready = own, start
+        return start + body
 
     def _send_in_steps(self, head: ResponseHead, body: bytes) -> bytes:
         if head.length is None and not has_no_body(head.status) and (body or not self._is_head()):
-            head.add_length(len(body))
+            head = head.with_length(len(body))
         return self.send_head(head) + self._send_data(Data(body)) + self._send_end(_END_OF_MESSAGE)
 
     def _is_head(self) -> bool:
@@ -264,8 +292,11 @@ class ServerConnection(Receiving):
         return b"".join((head.first, b"Connection: upgrade\r\n", *head.lines, CRLF))
 
     def _send_data(self, event: Data) -> bytes:
+        return self.send_data(event.data)
+
+    def send_data(self, data: bytes) -> bytes:
+        """As ``send`` of a ``Data``, which a driver with many pieces need not make."""
         self._server = next_server(self._server, _DATA)
-        data = event.data
         if self._framing is _LENGTH:
             # Never more than was announced: the rest would be taken for the next response.
             data = data[: self._response_left]

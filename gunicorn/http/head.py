@@ -25,25 +25,24 @@ def lines_at_once(head: bytes, policy: Policy) -> list[bytes] | None:
     """The lines of a head that is complete and without fault; None when ``HeadScanner`` has to look closer.
 
     Args:
-        head: Without the empty line and the line end before it.
+        head: With the empty line.
     """
     lines = head.split(CRLF)
+    count = len(lines) - 3
     # What is no text must be the line ends and nothing else. A bare CR or LF beside them makes it longer; if
     # one of each stands apart, the count of CRLF is smaller than their number.
-    if head.translate(None, FIELD_TEXT) != CRLF * (len(lines) - 1):
+    if count < 0 or lines.index(b"") != count + 1 or head.translate(None, FIELD_TEXT) != CRLF * (count + 2):
         return None
-    if len(lines) - 1 > policy.limit_request_fields:
+    if count > policy.limit_request_fields:
         return None
     if policy.permit_obsolete_folding and (b"\n " in head or b"\n\t" in head):
         return None  # a field's size includes its folds
-    return lines if _lines_fit(lines, len(head), policy) else None
-
-
-def _lines_fit(lines: list[bytes], size: int, policy: Policy) -> bool:
-    field_limit = policy.limit_request_field_size - len(CRLF)
+    del lines[-2:]
+    size, field_limit = len(head), policy.limit_request_field_size - len(CRLF)
     if size <= policy.limit_request_line and size <= field_limit:
-        return True
-    return len(lines[0]) <= policy.limit_request_line and max(map(len, lines)) <= field_limit
+        return lines
+    fits = len(lines[0]) <= policy.limit_request_line and max(map(len, lines)) <= field_limit
+    return lines if fits else None
 
 
 def line_fault(fragment: bytes | bytearray) -> str | None:

@@ -28,8 +28,10 @@ _AWAITING_HEAD, _IN_BODY = Client.IDLE, Client.BODY
 _WITHOUT_BODY = next_client(Client.IDLE, ClientInput.REQUEST)
 _WITH_BODY = next_client(Client.IDLE, ClientInput.REQUEST_WITH_BODY)
 _END_GIVEN = next_client(Client.END, ClientInput.END_TAKEN)
+_BODY_GIVEN = next_client(next_client(Client.BODY, ClientInput.BODY_END), ClientInput.END_TAKEN)
 _RESPONSE_DUE = next_server(Server.IDLE, ServerInput.REQUEST)
 
+_HEAD_END = b"\r\n\r\n"
 _CONNECTION_CLOSED = ConnectionClosed()
 _END_OF_MESSAGE = EndOfMessage()
 
@@ -57,10 +59,18 @@ class Receiving:
     )
 
     def __init__(
-        self, policy: Policy, peer: Peer, *, engine: Engine | None = None, secure: bool = False
+        self,
+        policy: Policy,
+        peer: Peer,
+        *,
+        engine: Engine | None = None,
+        secure: bool = False,
+        shares_requests: bool = False,
     ) -> None:
         self._policy = policy
-        self._reader = RequestReader(policy, engine or policy.new_engine(), peer, secure=secure)
+        self._reader = RequestReader(
+            policy, engine or policy.new_engine(), peer, secure=secure, shares_requests=shares_requests
+        )
         self._buffer = ReceiveBuffer()
         self._client = _AWAITING_HEAD if policy.proxy_protocol is ProxyMode.OFF else Client.OPENING
         # The other half's, but it is a request that moves it first.
@@ -140,6 +150,17 @@ class Receiving:
             self._client = next_client(self._client, ClientInput.FAULT)
             raise
 
+    def whole_body(self) -> bytes | None:
+        """The body of a request with a Content-Length, if all of it is here: ``Data`` and ``EndOfMessage``.
+
+        None: ask for events.
+        """
+        size = self._body_left
+        if self._client is not _IN_BODY or self._decoder is not None or len(self._buffer) < size:
+            return None
+        self._client, self._body_left, self._continue_due = _BODY_GIVEN, 0, False
+        return self._buffer.take(size)
+
     def discard_body(self) -> bool:
         """Throw away what has arrived of a body that nobody will read.
 
@@ -203,20 +224,32 @@ class Receiving:
             return None
         if buffer.data[buffer.position] == 0x0D and not (self._leading_crlf or self._skip_leading_crlf()):
             return None
-        data, origin = buffer.data, buffer.position
         if self._scanner is None:
-            end = data.find(b"\r\n\r\n", origin) + 4
-            head = bytes(data[origin:end]) if end > 4 else b""
-            lines = lines_at_once(head[:-4], self._policy) if head else None
-            if lines is not None:
-                buffer.skip(len(head))
+            found = self._lines_at_once()
+            if found is not None:
+                lines, head = found
+                buffer.skip_to(buffer.position + len(head))
                 return self._reader.read(lines, head)
             self._scanner = HeadScanner(self._policy)
+        data, origin = buffer.data, buffer.position
         size = self._scanner.scan(data, origin)
         if size is None:
             return None
         self._scanner = None
         return self._reader.read(buffer.take(size)[:-4].split(CRLF))
+
+    def _lines_at_once(self) -> tuple[list[bytes], bytes] | None:
+        """The lines of the next head, and all of it, if it is complete and without fault."""
+        data, origin = self._buffer.data, self._buffer.position
+        # Most often nothing else is here: then its end need not be searched for.
+        if not origin and data.endswith(_HEAD_END) and (lines := lines_at_once(bytes(data), self._policy)):
+            return lines, bytes(data)
+        end = data.find(_HEAD_END, origin) + len(_HEAD_END)
+        if end < len(_HEAD_END):
+            return None
+        head = bytes(data[origin:end])
+        lines = lines_at_once(head, self._policy)
+        return None if lines is None else (lines, head)
 
     def _skip_leading_crlf(self) -> bool:
         """RFC 9112 2.2: ignore an empty line before a request. One, for clients that end a body with it.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Field = tuple[bytes, bytes] | tuple[str, str]
 
-__all__ = ["Framing", "ResponseHead", "check_fields", "has_no_body"]
+__all__ = ["Framing", "OctetHeads", "ResponseHead", "TextHeads", "check_fields", "has_no_body"]
 
 
 class Framing(IntEnum):
@@ -53,6 +53,8 @@ _SPECIAL = {
 _MAX_STATUS_LINES = 256
 _MAX_LINES = 256
 _MAX_LINE = 128
+_MAX_HEADS = 128
+_MAX_FIELDS = 16
 # They differ from answer to answer, or are nobody's business later: to keep them would only push others out.
 _NEVER_KEPT = frozenset((b"etag", b"last-modified", b"location", b"set-cookie"))
 
@@ -74,11 +76,13 @@ class _Lines(dict[Any, "bytes | _SpecialLine"]):
     time that checking it takes. Bounded: it starts again when it is full.
     """
 
-    __slots__ = ("_encoded",)
+    __slots__ = ("_encoded", "passing")
 
     def __init__(self, encoded: Callable[[Any], tuple[bytes, bytes]]) -> None:
         super().__init__()
         self._encoded = encoded
+        self.passing = 0
+        """How many fields were not kept."""
 
     def __missing__(self, field: Field) -> bytes | _SpecialLine:
         try:
@@ -98,6 +102,8 @@ class _Lines(dict[Any, "bytes | _SpecialLine"]):
             if len(self) >= _MAX_LINES:
                 self.clear()
             self[field] = line
+        else:
+            self.passing += 1
         return line
 
 
@@ -155,6 +161,50 @@ def has_no_body(status: int) -> bool:
     return status in _BODILESS
 
 
+class TextHeads(dict[tuple[str, tuple[tuple[str, str], ...]], "ResponseHead"]):
+    """Heads of text by the status and the fields that make them, for applications that repeat themselves.
+
+    What may be kept of a field decides on a head, too: one with a cookie is made anew each time. Bounded: it
+    starts again when it is full.
+
+    Args:
+        parse_status: From the status, as it is given, to code and phrase.
+    """
+
+    __slots__ = ("_parse_status",)
+
+    def __init__(self, parse_status: Callable[[str], tuple[int, bytes]]) -> None:
+        super().__init__()
+        self._parse_status = parse_status
+
+    def __missing__(self, key: tuple[str, tuple[tuple[str, str], ...]]) -> ResponseHead:
+        status, fields = key
+        passing = _TEXT_LINES.passing
+        head = ResponseHead(*self._parse_status(status), fields, text=True)
+        # Another thread that counts meanwhile only keeps this one from being kept.
+        if passing == _TEXT_LINES.passing and len(fields) <= _MAX_FIELDS:
+            if len(self) >= _MAX_HEADS:
+                self.clear()
+            self[key] = head
+        return head
+
+
+class OctetHeads(dict[tuple[int, tuple[tuple[bytes, bytes], ...]], "ResponseHead"]):
+    """As ``TextHeads``, for the bytes of ASGI, whose own Server and Date go out."""
+
+    __slots__ = ()
+
+    def __missing__(self, key: tuple[int, tuple[tuple[bytes, bytes], ...]]) -> ResponseHead:
+        status, fields = key
+        passing = _LINES.passing
+        head = ResponseHead(status, b"", fields, keep_server_and_date=True)
+        if passing == _LINES.passing and len(fields) <= _MAX_FIELDS:
+            if len(self) >= _MAX_HEADS:
+                self.clear()
+            self[key] = head
+        return head
+
+
 def check_fields(headers: Iterable[Field]) -> bytes:
     """The block of lines that trailers make.
 
@@ -166,7 +216,7 @@ def check_fields(headers: Iterable[Field]) -> bytes:
 
 
 class ResponseHead:
-    """A response head that may be sent: checked when it is made, framed by the connection.
+    """A response head that may be sent: checked when it is made, framed by the connection, never changed.
 
     Args:
         status: The code.
@@ -191,6 +241,8 @@ class ResponseHead:
     length: int | None = None
     close = has_date = has_server = False
     upgrade: bytes | None = None
+    ready: tuple[bytes | None, bytes] = (None, b"")
+    """The server's own fields with which the head was sent last, and all of it as it was sent then."""
 
     def __init__(
         self,
@@ -246,10 +298,15 @@ class ResponseHead:
                 f"two values of Content-Length in the response: {self.length} and {length}"
             )
 
-    def add_length(self, length: int) -> None:
-        """Add the Content-Length that the application left out, before the head is sent."""
-        self.length = length
-        self.lines.append(b"Content-Length: %d\r\n" % length)
+    def with_length(self, length: int) -> ResponseHead:
+        """The same with the Content-Length that the application left out."""
+        head = object.__new__(ResponseHead)
+        # A copy, since one head may serve many responses.
+        head.__dict__.update(self.__dict__)
+        head.length = length
+        head.lines = [*self.lines, b"Content-Length: %d\r\n" % length]
+        head.ready = None, b""
+        return head
 
     def without_length(self) -> list[bytes]:
         """The lines of an answer that opens a tunnel (RFC 9110 9.3.6)."""

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from gunicorn import SERVER_SOFTWARE
 from gunicorn.wsgi.errors import ErrorStream
 from gunicorn.wsgi.file_wrapper import FileWrapper
+from gunicorn.wsgi.input import NO_INPUT
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
     from gunicorn.http.events import Peer, Request
-    from gunicorn.wsgi.input import Input
 
 __all__ = [
     "ScriptNameMismatch",
+    "add_line",
     "connection_environ",
     "fields_environ",
     "request_environ",
@@ -66,6 +66,7 @@ def worker_environ(cfg: Any, error_log: Any, *, multithread: bool) -> Environ:
         "wsgi.run_once": False,
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
+        "wsgi.input": NO_INPUT,
         "SERVER_SOFTWARE": SERVER_SOFTWARE,
         "SCRIPT_NAME": os.environ.get("SCRIPT_NAME", ""),
     }
@@ -113,16 +114,16 @@ def fields_environ(connection: Environ, request: Request) -> Environ:
         request: One of them.
     """
     environ = connection.copy()
-    version = request.version
-    environ["wsgi.url_scheme"] = request.scheme
+    version, headers, scheme = request[4:7]
+    environ["wsgi.url_scheme"] = scheme
     environ["SERVER_PROTOCOL"] = _PROTOCOLS.get(version) or f"HTTP/{version}"
-    keys, size = _KEYS, len(environ) + len(request.headers)
-    for name, value in request.headers:
+    keys, size = _KEYS, len(environ) + len(headers)
+    for name, value in headers:
         environ[keys[name]] = value.decode("latin-1")
     if len(environ) != size:
-        environ.update(_joined(request.headers))
+        environ.update(_joined(headers))
     if "HTTP_SCRIPT_NAME" in environ:
-        _take_script_name(environ, request.headers)
+        _take_script_name(environ, headers)
     if "SERVER_NAME" not in environ:
         _name_server_by_host(environ)
     return environ
@@ -137,26 +138,30 @@ def _joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return variables
 
 
-def request_environ(
-    fields: Environ, request: Request, body: Input, early_hints: Callable[[list[tuple[str, str]]], None]
-) -> Environ:
-    """The environ of one request; the caller owns it, and so may the application change it.
+def request_environ(fields: Environ, request: Request) -> Environ:
+    """The environ of one request without a body; the caller owns it, and so may the application change it.
 
     Args:
-        fields: From :func:`fields_environ`.
+        fields: From :func:`fields_environ`, or what this function made with it of another request.
         request: The request.
-        body: ``wsgi.input``.
-        early_hints: ``wsgi.early_hints``.
 
     Raises:
         ScriptNameMismatch: the path is not below SCRIPT_NAME.
     """
     environ = fields.copy()
-    target, path, query = request.target, request.path, request.query
+    add_line(environ, request)
+    return environ
+
+
+def add_line(environ: Environ, request: Request) -> None:
+    """Add to what :func:`fields_environ` made, which is then the environ of ``request``.
+
+    Raises:
+        ScriptNameMismatch: the path is not below SCRIPT_NAME.
+    """
+    method, target, path, query = request[:4]
     uri = target.decode("latin-1")
-    environ["wsgi.input"] = body
-    environ["wsgi.early_hints"] = early_hints
-    environ["REQUEST_METHOD"] = request.method
+    environ["REQUEST_METHOD"] = method
     environ["RAW_URI"] = uri
     environ["QUERY_STRING"] = query.decode("latin-1") if query else ""
     if b"%" in path:
@@ -164,7 +169,6 @@ def request_environ(
     environ["PATH_INFO"] = uri if len(path) == len(target) else path.decode("latin-1")
     if environ["SCRIPT_NAME"]:
         _cut_script_name(environ)
-    return environ
 
 
 def _take_script_name(environ: Environ, headers: list[tuple[bytes, bytes]]) -> None:

@@ -51,6 +51,12 @@ class Input:
 
     def read(self, size: int | None = -1) -> bytes:
         """``size`` bytes, less only at the end of the body; all that is left without a size."""
+        if size is not None and size > 0 and self._fill():
+            # Most bodies are one chunk, and are read by their length: the slice is then no copy.
+            start, end = self._position, self._position + size
+            if end <= len(self._chunk):
+                self._position = end
+                return self._chunk[start:end]
         left = -1 if size is None or size < 0 else size
         pieces = []
         while left and self._fill():

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from gunicorn.http.events import Data, EndOfMessage, InformationalResponse
-from gunicorn.http.response import ResponseHead, has_no_body
+from gunicorn.http.response import ResponseHead, TextHeads, has_no_body
 from gunicorn.wsgi.file_wrapper import FileWrapper
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class _Statuses(dict[str, tuple[int, bytes]]):
 
 
 _STATUSES = _Statuses()
+_HEADS = TextHeads(_STATUSES.__getitem__)
 
 
 def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -94,11 +95,12 @@ class Response:
 
     def __init__(self, wire: Wire, method: str) -> None:
         self._wire = wire
-        self._is_head = method == "HEAD"
+        self._method = method
 
     @property
     def status_code(self) -> int:
-        return self._head.status if self._head is not None else 0
+        """Of what was sent, which is the server's own page where the application failed; 0 for nothing."""
+        return int(self.status[:3] or 0)
 
     @property
     def response_length(self) -> int | None:
@@ -127,8 +129,12 @@ class Response:
                 exc_info = None  # the traceback refers to this frame
         elif self._head is not None:
             raise BadResponse("start_response was called a second time without exc_info")
-        code, reason = _STATUSES[status]
-        self._head = ResponseHead(code, reason, headers, text=True)
+        fields = tuple(headers)
+        try:
+            self._head = _HEADS[status, fields]
+        except TypeError:
+            # Pairs that are lists, which cannot be looked up.
+            self._head = ResponseHead(*_STATUSES[status], fields, text=True)
         self.status, self.headers = status, headers
         return self.write
 
@@ -157,29 +163,24 @@ class Response:
     def send(self, result: Iterable[bytes]) -> None:
         """Send the application's iterable to its end. Closing it is the caller's part."""
         if type(result) in _WHOLE and len(result) == 1:  # type: ignore[arg-type]
-            self._send_whole(result[0])  # type: ignore[index]
-            return
+            # One piece is the whole body: its length is known, and everything fits into one send.
+            data, head = result[0], self._head  # type: ignore[index]
+            if head is not None and not self.headers_sent and type(data) is bytes and len(data) <= _JOINED:
+                out = self._wire.http.send_whole(head, data)
+                self.headers_sent = True
+                self._wire.write(out)
+                if head.plain and self._method != "HEAD":
+                    self.sent = len(data)
+                return
+            if not self.headers_sent and isinstance(data, bytes):
+                self._announce(len(data))
+        self._send_pieces(result)
+
+    def _send_pieces(self, result: Iterable[bytes]) -> None:
         if not (isinstance(result, FileWrapper) and self._send_file(result)):
             for piece in result:
                 self.write(piece)
         self._finish()
-
-    def _send_whole(self, data: bytes) -> None:
-        """One piece is the whole body: its length is known, and everything fits into one send."""
-        head = self._head
-        if head is None or self.headers_sent or not isinstance(data, bytes):
-            self.write(data)
-            self._finish()
-        elif len(data) > _JOINED:
-            self._announce(len(data))
-            self.write(data)
-            self._finish()
-        else:
-            out = self._wire.http.send_whole(head, data)
-            self.headers_sent = True
-            self._wire.write(out)
-            if head.plain and not self._is_head:
-                self.sent = len(data)
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Send a regular file by sendfile; False when that cannot be, and then nothing has been sent."""
@@ -204,15 +205,15 @@ class Response:
         return True
 
     def _with_body(self) -> bool:
-        return not (self._is_head or (self._head is not None and has_no_body(self._head.status)))
+        return not (self._method == "HEAD" or (self._head is not None and has_no_body(self._head.status)))
 
     def _announce(self, length: int) -> None:
         """Add a Content-Length where the application left it out."""
         head = self._head
         if head is None or head.length is not None or has_no_body(head.status):
             return
-        if length or not self._is_head:
-            head.add_length(length)
+        if length or self._method != "HEAD":
+            self._head = head.with_length(length)
 
     def _head_bytes(self) -> bytes:
         if self._head is None:

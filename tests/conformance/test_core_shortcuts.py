@@ -21,7 +21,7 @@ from gunicorn.http import (
     Response,
     ServerConnection,
 )
-from gunicorn.http.response import ResponseHead
+from gunicorn.http.response import ResponseHead, TextHeads
 
 PEER = Peer("127.0.0.1", 40000)
 
@@ -68,6 +68,64 @@ def test_verdict_is_the_same_behind_a_request_with_the_same_fields(case):
     assert hear(http, case.data) == hear(connection(), case.data)
 
 
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize("case", [case for case in ALL if not case.settings], ids=lambda case: case.name)
+def test_verdict_is_the_same_when_the_whole_is_said_again(case, shares):
+    verdict = hear(connection(), case.data)
+    http = ServerConnection(Policy(date=lambda: b"D"), PEER, shares_requests=shares)
+    for _ in range(3):
+        assert hear(http, case.data) == verdict
+        if http.trailing_data or not (verdict and verdict[-1] == EndOfMessage() and answered(http)):
+            return
+
+
+def test_a_request_that_is_shared_is_one_object_only_while_nothing_differs():
+    http = ServerConnection(Policy(date=lambda: b"D"), PEER, shares_requests=True)
+    post = b"POST /%b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n%b"
+    sent = [(b"x", b"ab"), (b"x", b"ab"), (b"x", b"cd"), (b"y", b"cd"), (b"x", b"ab")]
+    heard = []
+    for path, body in sent:
+        request, data, _ = hear(http, post % (path, body))
+        heard.append((request, request.path[1:], data.data))
+        answered(http)
+    assert [each[1:] for each in heard] == sent
+    assert heard[0][0] is heard[1][0] is heard[2][0]
+    assert heard[2][0] is not heard[3][0] is not heard[4][0]
+
+
+@given(st.binary(max_size=6), st.integers(0, 80))
+def test_a_body_at_once_is_what_its_events_are(body, cut):
+    stream = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%bGET" % (len(body), body)
+
+    def play(at_once):
+        http, heard = connection(), b""
+        for piece in filter(None, (stream[:cut], stream[cut:])):
+            http.receive_data(piece)
+            while (event := http.next_event()) not in (NEED_DATA, PAUSED):
+                if type(event) is Request and at_once and (whole := http.whole_body()) is not None:
+                    heard += whole
+                elif type(event) is Data:
+                    heard += event.data
+        return heard, http.body_pending, http.trailing_data, answered(http)
+
+    assert play(at_once=True) == play(at_once=False)
+
+
+def test_nothing_but_a_complete_body_of_known_length_is_taken_at_once():
+    http = connection()
+    assert http.whole_body() is None
+    http.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+    http.next_event()
+    assert http.whole_body() is None
+    http.receive_data(b"b")
+    assert http.whole_body() == b"ab"
+    assert http.whole_body() is None
+    answered(http)
+    http.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    http.next_event()
+    assert http.whole_body() is None
+
+
 def test_only_a_request_with_the_very_same_fields_repeats_them():
     http = connection()
     seen = []
@@ -100,6 +158,18 @@ def test_fields_of_another_version_or_form_of_target_are_not_repeated():
         (False, "1.1", b"a"),
         (True, "1.1", b"a"),
     ]
+
+
+def test_a_head_in_pieces_comes_between():
+    http = connection()
+    first = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    seen = []
+    for pieces in ([first], [b"GET / HT", b"TP/1.1\r\nHost: b\r\n\r\n"], [first], [first]):
+        for piece in pieces:
+            hear(http, piece)
+        seen.append(http.fields_repeated)
+        answered(http)
+    assert seen == [False, False, False, True]
 
 
 def test_what_an_application_does_to_its_headers_is_not_seen_by_the_next_request():
@@ -207,6 +277,53 @@ def test_a_whole_response_is_what_its_parts_are(head, status, fields, body, keep
         return http.send(Response(status, b"", pairs)) + http.send(Data(body)) + http.send(EndOfMessage())
 
     assert answer(at_once) == answer(in_parts)
+
+
+@given(
+    st.lists(st.tuples(HEADS, st.booleans(), st.sampled_from([b"", b"ab", b"abc"])), max_size=6),
+    STATUSES,
+    FIELDS,
+)
+def test_one_head_for_many_responses_is_as_a_new_one_for_each(answers, status, fields):
+    """Also when the second changes, when one of them closes, or when a length is added for one of them."""
+    seconds = [0.0]
+
+    def answer(new_head):
+        policy = Policy(now=lambda: seconds[0])
+        seconds[0], said = 0.0, []
+        try:
+            shared = ResponseHead(status, b"", fields, text=True)
+        except LocalProtocolError:
+            return None
+        for request, draining, body in answers:
+            http = ServerConnection(policy, PEER)
+            http.receive_data(request)
+            http.next_event()
+            if draining:
+                http.announce_close()
+            head = ResponseHead(status, b"", fields, text=True) if new_head else shared
+            try:
+                said.append((http.send_whole(head, body), http.must_close))
+            except LocalProtocolError as error:
+                said.append(str(error))
+            seconds[0] += 0.6
+        return said
+
+    assert answer(new_head=True) == answer(new_head=False)
+
+
+def test_heads_of_text_are_kept_unless_they_hold_what_changes():
+    heads = TextHeads(lambda status: (int(status[:3]), b""))
+    plain = (("Content-Type", "text/plain"), ("Content-Length", "2"))
+    assert heads["200 OK", plain] is heads["200 OK", (*plain,)]
+    assert heads["200 OK", plain] is not heads["404 Not Found", plain]
+    for field in (("Set-Cookie", "a=b"), ("ETag", "x"), ("X-Long", "x" * 500)):
+        assert heads["200 OK", (field,)] is not heads["200 OK", (field,)]
+    with pytest.raises(LocalProtocolError):
+        heads["200 OK", (("A", "b\r\nc: d"),)]
+    for number in range(1000):
+        heads["200 OK", (("Content-Length", str(number)),)]
+    assert len(heads) < 1000
 
 
 def test_headers_may_be_lists_but_not_of_anything_else_than_text():

@@ -52,6 +52,60 @@ def test_a_field_of_one_request_is_not_there_in_the_next(kind):
         assert ask(sock, "GET /", "Cookie: other")["HTTP_COOKIE"] == "other"
 
 
+def test_the_very_same_request_gets_the_same_environ_each_time(kind):
+    with EngineWorker(tell, **kind) as worker, worker.connect() as sock:
+        first, *others = [ask(sock, "GET /%41?b=c", "Cookie: x") for _ in range(4)]
+        assert first["PATH_INFO"] == "/A"
+        assert others == [first] * 3
+        other = ask(sock, "GET /b", "Cookie: x")
+        assert (other["PATH_INFO"], other["QUERY_STRING"], other["RAW_URI"]) == ("/b", "", "/b")
+        assert ask(sock, "GET /%41?b=c", "Cookie: x") == first
+
+
+def test_the_same_head_with_other_bodies(kind):
+    def application(environ, start_response):
+        body = environ["wsgi.input"].read(2) + environ["wsgi.input"].read()
+        environ["wsgi.early_hints"]([("X-Body", body.decode())])
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with EngineWorker(application, **kind) as worker, worker.connect() as sock:
+        for body in (b"abc", b"abc", b"abc", b"def", b"ghi"):
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n" + body)
+            assert b"X-Body: " + body in read_answer(sock)[0]
+            assert read_answer(sock)[1] == body
+
+
+def test_answers_that_begin_alike(kind):
+    def application(environ, start_response):
+        headers = [("Content-Type", "text/plain")]
+        if environ["PATH_INFO"] == "/cookie":
+            headers.append(("Set-Cookie", environ["QUERY_STRING"]))
+        start_response("200 OK", headers)
+        headers.append(("X-Late", "a"))  # too late to count
+        return [b"x" * int(environ["QUERY_STRING"] or 0)]
+
+    with EngineWorker(application, **kind) as worker, worker.connect() as sock:
+        for method, path, size in (
+            ("GET", "/", 3), ("HEAD", "/", 0), ("GET", "/", 70_000), ("GET", "/cookie", 5), ("GET", "/", 3),
+            ("GET", "/cookie", 6), ("GET", "/", 1),
+        ):  # fmt: skip
+            sock.sendall(f"{method} {path}?{size} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            head, body = read_answer(sock)
+            assert body == b"x" * size
+            assert head.count(b"\r\nContent-Length: ") == (method == "GET")
+            assert (f"\r\nSet-Cookie: {size}".encode() in head) == (path == "/cookie")
+            assert b"X-Late" not in head
+
+
+def test_a_pipelined_head_in_pieces_behind_a_repeated_request_has_its_own_deadline(kind):
+    with EngineWorker(tell, header_timeout=1, keepalive=60, **kind) as worker, worker.connect() as sock:
+        ask(sock, "GET /")
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT")
+        read_answer(sock)
+        assert read_all(sock).startswith(b"HTTP/1.1 408 ")
+
+
 def test_script_name_is_cut_from_each_path(kind):
     with EngineWorker(tell, forwarded_allow_ips="*", **kind) as worker, worker.connect() as sock:
         for path in ("/x", "/y"):

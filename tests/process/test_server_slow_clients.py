@@ -12,8 +12,14 @@ SLOW = "header_timeout = handshake_timeout = keepalive = write_timeout = 60\n"
 
 
 def check_answers(server, **options) -> None:
-    for _ in range(5):
+    """Requests are answered, and in less than 100 ms unless the machine is busy with something else."""
+    seconds = []
+    for _ in range(10):
+        started = time.monotonic()
         assert server.request("/", **options).status == 200
+        seconds.append(time.monotonic() - started)
+    print("answered within", ", ".join(f"{1000 * each:.1f} ms" for each in sorted(seconds)))
+    assert min(seconds) < 0.1
 
 
 def test_half_heads_and_idle_connections(serve, workers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -108,29 +109,66 @@ def test_a_request_that_takes_long_holds_up_nobody_while_a_thread_is_free(engine
     os.close(stopper)
 
 
-def test_a_connection_is_armed_once_and_then_only_parked():
+def test_a_sleeping_thread_is_called_once_until_it_comes(engine, pipes):
+    shift = Shift(engine)
+    for reader, writer in pipes:
+        os.write(writer, b"x")
+        engine.poller.arm(reader, READ)
+    shift._asleep.append(None)
+    taken = {shift.take()[0] for _ in pipes}
+    assert taken == {reader for reader, _ in pipes}
+    fd, _ = shift.take()
+    (called,) = engine.watched
+    assert fd == called
+    engine.watched[fd]()
+    assert engine.poll(0, 16) == []  # there was one call to answer
+    shift.close()
+
+
+@pytest.fixture(params=["the general way", "the short way"])
+def park(request):
+    """Park for the next request."""
+    if request.param == "the short way":
+        return Waiting.park_idle
+    return lambda waiting, link: waiting.park(link, Phase.IDLE)
+
+
+def test_a_connection_is_armed_once_and_then_only_parked(park):
     poller = FakePoller()
     waiting = Waiting(poller, TIMEOUTS, wake=lambda: None)
-    waiting.park(parked(armed=0), Phase.IDLE)
-    waiting.park(parked(), Phase.IDLE)
+    park(waiting, parked(armed=0))
+    park(waiting, parked())
     assert poller.calls == [("arm", 7)]
 
 
+def test_both_ways_to_park_wait_equally_long(park):
+    alarms, timeouts = [], SimpleNamespace(**{**vars(TIMEOUTS), "keepalive": 30})
+    waiting = Waiting(FakePoller(), timeouts, wake=lambda: alarms.append(waiting.alarm))
+    before = time.monotonic()
+    park(waiting, parked(fd=7))
+    park(waiting, parked(fd=8))
+    assert [before + 30 <= link.deadline < before + 60 for link in waiting.parked.values()] == [True, True]
+    assert alarms == [waiting.parked[7].deadline]
+    waiting.drain(before + 20, idle_patience=2)
+    park(waiting, parked(fd=9))
+    assert all(link.deadline < before + 20 for link in waiting.parked.values())
+
+
 @pytest.mark.parametrize("state", [{"unread": True}, {"ended": True}])
-def test_what_was_left_unread_is_asked_for_again(state):
+def test_what_was_left_unread_is_asked_for_again(state, park):
     """No further edge will come for it: the client waits for us."""
     poller = FakePoller()
-    Waiting(poller, TIMEOUTS, wake=lambda: None).park(parked(**state), Phase.IDLE)
+    park(Waiting(poller, TIMEOUTS, wake=lambda: None), parked(**state))
     assert poller.calls == [("rearm", 7)]
 
 
-def test_an_event_for_a_claimed_connection_is_asked_for_again_when_it_is_parked():
+def test_an_event_for_a_claimed_connection_is_asked_for_again_when_it_is_parked(park):
     poller = FakePoller()
     waiting = Waiting(poller, TIMEOUTS, wake=lambda: None)
     waiting.miss(7)
     assert poller.calls == []
-    waiting.park(parked(), Phase.IDLE)
-    waiting.park(parked(), Phase.IDLE)
+    park(waiting, parked())
+    park(waiting, parked())
     assert poller.calls == [("rearm", 7)]
 
 

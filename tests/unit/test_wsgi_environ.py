@@ -22,7 +22,6 @@ from gunicorn.wsgi.environ import (
     worker_environ,
 )
 from gunicorn.wsgi.file_wrapper import FileWrapper
-from gunicorn.wsgi.input import Input
 
 PEER = Peer("192.0.2.7", 4711)
 
@@ -47,7 +46,7 @@ def environ_of(
     with left, right:
         base = connection_environ(worker, left, server, peer)
         fields = fields_environ(base, request)
-        return request_environ(fields, request, Input(lambda: b""), lambda headers: None)
+        return request_environ(fields, request)
 
 
 @pytest.mark.parametrize(

@@ -58,19 +58,15 @@ class FastEngine:
         fields.clear()
         # The constant head is HTTP/1.1 and frames no body, so the parser stands at the start of a request
         # again.
-        _feed(self._parser, head)
+        try:
+            self._parser.feed_data(head)
+        except HttpParserError as error:
+            raise EngineError(str(error)) from None
         return fields.items() if len(fields) == len(lines) else _all_fields(head)
 
 
 def _all_fields(head: bytes) -> list[tuple[bytes, bytes]]:
     """A name is repeated in the very same spelling, which few clients do."""
     collector = _Collector()
-    _feed(HttpRequestParser(collector), head)
+    HttpRequestParser(collector).feed_data(head)  # taken once, it is taken again
     return collector.fields
-
-
-def _feed(parser: HttpRequestParser, head: bytes) -> None:
-    try:
-        parser.feed_data(head)
-    except HttpParserError as error:
-        raise EngineError(str(error)) from None

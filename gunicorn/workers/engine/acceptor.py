@@ -130,7 +130,7 @@ class Acceptor:
 
     def _new_link(self, sock: socket.socket, listener: Listener, address: Any) -> Link:
         peer = peer_of(address)
-        http = ServerConnection(self._policy, peer, secure=self._tls is not None)
+        http = ServerConnection(self._policy, peer, secure=self._tls is not None, shares_requests=True)
         if self._closing:
             http.announce_close()
         if self._tls is None:

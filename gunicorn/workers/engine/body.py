@@ -48,6 +48,11 @@ class Body:
             ProtocolError: the body breaks a rule.
         """
         http = self._link.http
+        whole = http.whole_body()
+        if whole is not None:
+            self._decoded.append(whole)
+            self.ended = True
+            return
         while (event := http.next_event()) is not NEED_DATA:
             if not isinstance(event, Data):
                 self._end(event)

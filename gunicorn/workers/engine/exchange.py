@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ from gunicorn.process.slots import ERRORS
 from gunicorn.workers.engine.link import ClientGone
 from gunicorn.wsgi.environ import (
     ScriptNameMismatch,
+    add_line,
     connection_environ,
     fields_environ,
     request_environ,
     worker_environ,
 )
-from gunicorn.wsgi.input import NO_INPUT, Input
+from gunicorn.wsgi.input import Input
 from gunicorn.wsgi.message import RefusedRequest, RequestView
 from gunicorn.wsgi.response import Response
 
@@ -53,16 +55,19 @@ class Exchanges:
         self.app = worker.wsgi
         self.environ = worker_environ(cfg, log.error_log, multithread=multithread)
         self.slot = slot = worker.slot
-        self._begin = None if slot is None else slot.table.begin
-        self._end = None if slot is None else slot.table.end
-        self._served = None if slot is None else slot.served
+        counts = _Counts() if slot is None else slot
+        self._begin, self._finish = counts.table.begin, counts.finish
         self.deadlines = _deadlines(cfg)
         self.pre_request = _hook(worker, "pre_request")
         self.post_request = _hook(worker, "post_request")
         self.access = log.access if getattr(log, "access_enabled", True) else None
         self._elapsed = _stopwatch() if self.access else (lambda started: None)
         self._last = worker.max_requests
-        self._observed = bool(self.pre_request or self.post_request or self.access)
+        self._work: Callable[[Link, Request, Body | None, Response], bool] = self._answer
+        if self.pre_request or self.post_request or self.access:
+            self._work = self._answer_observed
+        if self.deadlines is not None:
+            self._in_time, self._work = self._work, self._answer_in_time
 
     def answer(self, link: Link, request: Request, body: Body | None) -> bool:
         """Have the application answer ``request``; whether the connection may go on.
@@ -72,28 +77,26 @@ class Exchanges:
             if it could.
         """
         response = Response(link, request.method)
-        if self.deadlines is not None:
-            self.deadlines.begin(link, request, response)
-        index = -1 if self._begin is None else self._begin(request.method, request.path)
+        index = self._begin(request.method, request.path)
         try:
-            if self._observed:
-                return self._answer_observed(link, request, body, response)
-            return self._answer(link, request, body, response)
+            return self._work(link, request, body, response)
         finally:
-            if self.deadlines is not None and not self.deadlines.end(link):
-                # Claimed, though the one who did so may not have got to the link yet.
-                link.abandoned = link.abandoned or ""
-            worker = self.worker
-            if self._served is None:
-                number = worker.nr + 1
-            else:
-                self._end(index)  # type: ignore[misc]  # it is there when the other is
-                number = self._served(response.sent)
             # The slot's counter is exact among threads, the attribute is for everybody who reads it.
-            worker.nr = number
+            self.worker.nr = number = self._finish(index, response.sent)
             if number == self._last:
                 self.log.info("Autorestarting worker after current request.")
-                worker.leave("max_requests")
+                self.worker.leave("max_requests")
+
+    def _answer_in_time(self, link: Link, request: Request, body: Body | None, response: Response) -> bool:
+        deadlines = self.deadlines
+        assert deadlines is not None
+        deadlines.begin(link, request, response)
+        try:
+            return self._in_time(link, request, body, response)
+        finally:
+            if not deadlines.end(link):
+                # Claimed, though the one who did so may not have got to the link yet.
+                link.abandoned = link.abandoned or ""
 
     def _answer(
         self,
@@ -104,12 +107,10 @@ class Exchanges:
         record: _Record | None = None,
     ) -> bool:
         try:
-            environ = request_environ(
-                link.environ_fields if link.http.fields_repeated else self._new_fields(link, request),
-                request,
-                NO_INPUT if body is None else Input(body),
-                response.early_hints,
-            )
+            environ = self._environ_of(link, request)
+            environ["wsgi.early_hints"] = response.early_hints
+            if body is not None:
+                environ["wsgi.input"] = Input(body)
             if record is not None:
                 self._begin_record(record, link, request, environ, body)
             result = self.app(environ, response.start_response)
@@ -131,14 +132,30 @@ class Exchanges:
             raise
         return True
 
-    def _new_fields(self, link: Link, request: Request) -> Environ:
-        base = link.environ
-        if base is None:
-            # Not at the accept: only now is it known whom a PROXY header names.
-            base = connection_environ(self.environ, link.sock, link.listener.address, request.peer)
-            link.environ = base
-        link.environ_fields = fields_environ(base, request)
-        return link.environ_fields
+    def _environ_of(self, link: Link, request: Request) -> Environ:
+        """The environ of ``request``; what another one can use is kept from the first such one on."""
+        if not link.http.fields_repeated:
+            link.request, link.environ_fields = request, None
+            environ = fields_environ(link.environ or self._base(link, request), request)
+            add_line(environ, request)
+            return environ
+        fields = link.environ_fields
+        if fields is None:
+            fields = link.environ_fields = fields_environ(link.environ or self._base(link, request), request)
+            link.environ_whole = False
+        if request is not link.request:
+            link.request, link.environ_whole = request, False
+            return request_environ(fields, request)
+        # Byte for byte the request before.
+        if not link.environ_whole:
+            fields = link.environ_fields = request_environ(fields, request)
+            link.environ_whole = True
+        return fields.copy()
+
+    def _base(self, link: Link, request: Request) -> Environ:
+        # Not at the accept: only now is it known whom a PROXY header names.
+        link.environ = connection_environ(self.environ, link.sock, link.listener.address, request.peer)
+        return link.environ
 
     # Failures
 
@@ -229,6 +246,23 @@ class Exchanges:
             except Exception:
                 # The hook is the user's, and the answer has been sent already.
                 self.log.exception("Exception in post_request hook")
+
+
+class _Counts:
+    """Stands for the slot of a worker that has none."""
+
+    def __init__(self) -> None:
+        self.table = self
+        self._requests = 0
+        self._lock = threading.Lock()
+
+    def begin(self, method: str, path: bytes) -> int:
+        return -1
+
+    def finish(self, index: int, sent: int) -> int:
+        with self._lock:
+            self._requests += 1
+            return self._requests
 
 
 class _Record:

@@ -18,6 +18,7 @@ from gunicorn.workers.engine.poller import READ, WRITE
 
 if TYPE_CHECKING:
     from gunicorn.http.connection import ServerConnection
+    from gunicorn.http.events import Request
     from gunicorn.process.listeners import Listener
 
 __all__ = ["ClientGone", "ClientSlow", "Link", "Phase", "TlsLink", "peer_of"]
@@ -69,14 +70,19 @@ class Link:
         unread: Bytes may be here for which no further event will come.
         budget: Bytes that are still thrown away in the phases BODY and LINGER.
         environ: What is the same in the environ of each request.
-        environ_fields: The same with the fields of the last request.
+        environ_fields: The same with the fields of the last request, once they have been repeated.
+        environ_whole: All of the last request is in ``environ_fields``.
+        request: The last one.
     """
 
     __slots__ = (
         "abandoned", "armed", "body_timeout", "budget", "can_send_files", "deadline", "ended",
-        "environ", "environ_fields", "fd", "http", "listener", "peer", "phase", "sock", "unread", "want",
-        "write_timeout",
+        "environ", "environ_fields", "environ_whole", "fd", "http", "listener", "peer", "phase", "request",
+        "sock", "unread", "want", "write_timeout",
     )  # fmt: skip
+
+    hides_bytes = False
+    """Bytes may be here that the poller cannot see (``pending``)."""
 
     def __init__(
         self,
@@ -106,7 +112,9 @@ class Link:
         self.unread = False
         self.budget = 0
         self.environ: dict[str, Any] | None = None
-        self.environ_fields: dict[str, Any] = {}
+        self.environ_fields: dict[str, Any] | None = None
+        self.environ_whole = False
+        self.request: Request | None = None
 
     def receive(self, size: int = _HEAD_CHUNK) -> bytes | None:
         """What has arrived, at most ``size`` bytes; ``b""`` at the end of it, None when nothing has."""
@@ -148,10 +156,12 @@ class Link:
             raise ClientGone(_TAKEN_OVER)
         sent = self._send(data)
         if sent < len(data):
-            rest = memoryview(data)[sent:]
-            while rest:
-                self._wait(WRITE, self.write_timeout)
-                rest = rest[self._send(rest) :]
+            self._write_rest(memoryview(data)[sent:])
+
+    def _write_rest(self, rest: memoryview) -> None:
+        while rest:
+            self._wait_writable()
+            rest = rest[self._send(rest) :]
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
@@ -175,7 +185,7 @@ class Link:
             try:
                 sent = os.sendfile(self.fd, fd, offset, min(end - offset, _SENDFILE_CHUNK))
             except BlockingIOError:
-                self._wait(WRITE, self.write_timeout)
+                self._wait_writable()
                 continue
             except ConnectionError as error:
                 raise ClientGone(error.strerror) from error
@@ -184,12 +194,26 @@ class Link:
             offset += sent
 
     def _wait(self, want: int, timeout: float) -> None:
+        if not self._ready(want, timeout):
+            raise ClientSlow("sent nothing")
+
+    def _wait_writable(self) -> None:
+        """Wait for as long as the client takes something within each ``write_timeout``, however little."""
+        from gunicorn.process.sendqueue import unsent  # here: most workers never meet such a client
+
+        before = unsent(self.fd)
+        while not self._ready(WRITE, self.write_timeout):
+            now = unsent(self.fd)
+            if now >= before:
+                raise ClientSlow("took nothing")
+            before = now  # slow, but not dead: the kernel reports room for megabytes only
+
+    def _ready(self, want: int, timeout: float) -> bool:
         if self.abandoned is not None:
             raise ClientGone(_TAKEN_OVER)
         poll = select.poll()
         poll.register(self.fd, _POLL[want])
-        if not poll.poll(timeout * 1000 if timeout else None):
-            raise ClientSlow("took nothing" if want == WRITE else "sent nothing")
+        return bool(poll.poll(timeout * 1000 if timeout else None))
 
     def abandon(self, status: str, page: bytes) -> None:
         """End the exchange from another thread than the one that serves it.
@@ -225,6 +249,8 @@ class TlsLink(Link):
     """A connection over ``ssl.SSLSocket``, whose handshake and reads may each want either direction."""
 
     __slots__ = ("_want_read", "_want_write")
+
+    hides_bytes = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         import ssl

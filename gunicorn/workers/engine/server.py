@@ -74,6 +74,8 @@ class Engine:
         self.draining = False
         self._claim = self.waiting.parked.pop
         self._park = self.waiting.park
+        self._park_idle = self.waiting.park_idle
+        self._answer = self.exchanges.answer
         self._wake = wake
         self._stop_by = 0.0
         self.acceptor.open()
@@ -156,10 +158,11 @@ class Engine:
                 self._linger(link)
                 return
             if type(event) is Request:
-                if not self._serve(link, event):
+                has_body = event.chunked or event.content_length
+                if not (self._serve_with_body(link, event) if has_body else self._serve(link, event)):
                     return
             elif event is NEED_DATA:
-                if link.pending():
+                if link.hides_bytes and link.pending():
                     self._read(link)
                 else:
                     self._wait_for_more(link)
@@ -168,35 +171,39 @@ class Engine:
                 self.close(link)
                 return
 
-    def _serve(self, link: Link, request: Request) -> bool:
+    def _serve_with_body(self, link: Link, request: Request) -> bool:
         """Answer one request; whether to read on."""
-        body = None
-        if request.chunked or request.content_length:
-            body = Body(link)
-            try:
-                body.decode_received()
-            except ProtocolError as error:
-                self.exchanges.refuse(link, error)
-                self._linger(link)
-                return False
-            if link.http.body_pending:
-                # What arrives from here on is the application's to wait for, and no event for a thread.
-                self._disarm(link)
+        body = Body(link)
         try:
-            complete = self.exchanges.answer(link, request, body)
+            body.decode_received()
+        except ProtocolError as error:
+            self.exchanges.refuse(link, error)
+            self._linger(link)
+            return False
+        if not body.ended:
+            # What arrives from here on is the application's to wait for, and no event for a thread.
+            self._disarm(link)
+        return self._serve(link, request, body)
+
+    def _serve(self, link: Link, request: Request, body: Body | None = None) -> bool:
+        try:
+            complete = self._answer(link, request, body)
         except BaseException:
             self.close(link)
             raise
-        http = link.http
         if link.abandoned is not None:
             # What has been received is read before the close: else a reset would overtake the 504.
             self._linger(link)
             return False
-        if complete and not http.must_close:
-            if body is not None and http.body_pending:
-                link.phase, link.deadline = _BODY, 0.0
-                return self._skip_body(link)
-            return self._next_cycle(link)
+        more = link.http.go_on() if complete else None
+        return self._end(link, request, complete) if more is None else self._next(link, more)
+
+    def _end(self, link: Link, request: Request, complete: bool) -> bool:
+        """Read a body that the application left, or close; whether to read on."""
+        http = link.http
+        if complete and http.body_pending and not http.must_close:
+            link.phase, link.deadline = _BODY, 0.0
+            return self._skip_body(link)
         if complete and not (request.keep_alive or http.body_pending or http.trailing_data):
             # The client has said that it sends nothing more: no reset can hit the answer.
             self.close(link)
@@ -212,8 +219,9 @@ class Engine:
             self.log.debug("Bad rest of a body from %s: %s", link.peer.host, error)
             self._linger(link)
             return False
-        if skipped and not link.http.must_close:
-            return self._next_cycle(link)
+        more = link.http.go_on() if skipped else None
+        if more is not None:
+            return self._next(link, more)
         if link.http.must_close:
             self._linger(link)
         elif link.pending():
@@ -222,12 +230,12 @@ class Engine:
             self._park(link, Phase.BODY)
         return False
 
-    def _next_cycle(self, link: Link) -> bool:
-        """Go on to the next request; whether some of it is here, else the connection is parked."""
-        link.phase, link.deadline = _IDLE, 0.0
-        if link.http.start_next_cycle() or link.pending():
+    def _next(self, link: Link, more: bool) -> bool:
+        """Read on if some of the next request is here, else park; whether to read on."""
+        if more or (link.hides_bytes and link.pending()):
+            link.phase, link.deadline = _IDLE, 0.0
             return True
-        self._park(link, _IDLE)
+        self._park_idle(link)
         return False
 
     # Parking

@@ -31,9 +31,9 @@ class Shift:
         self._ready: deque[tuple[int, int]] = deque()
         # A list for its atomic append and pop: how many threads sleep in the poller.
         self._asleep: list[None] = []
+        self._called = False
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
-        os.set_blocking(self._writer, False)
         engine.watch(self._reader, self._woken)
 
     def take(self) -> tuple[int, int] | None:
@@ -66,16 +66,19 @@ class Shift:
             self._asleep.pop()
 
     def _wake_one(self) -> None:
-        try:
+        # One call at a time: whoever follows it looks at the events and calls the next one if need be. A
+        # thread that waits for the interpreter lock still counts as asleep, and would be called for every
+        # event that is served meanwhile, a system call each.
+        if not self._called:
+            self._called = True
             os.write(self._writer, b"\0")
-        except BlockingIOError:
-            return  # full of earlier reasons to wake up
 
     def _woken(self) -> None:
         try:
             os.read(self._reader, 1)
         except BlockingIOError:
             return  # another thread was faster
+        self._called = False
 
     def close(self) -> None:
         os.close(self._reader)
