@@ -51,6 +51,14 @@ async def download(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": body, "more_body": start + PIECE < size})
 
 
+async def socket(receive: Receive, send: Send) -> None:
+    """Every message of a WebSocket goes back."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
+
+
 async def pid(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, b"text/plain", str(os.getpid()).encode())
 
@@ -69,6 +77,9 @@ ROUTES = {"/": hello, "/items": items, "/echo": echo, "/upload": upload, "/downl
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await socket(receive, send)
+        return
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     await ROUTES[scope["path"]](scope, receive, send)

@@ -21,6 +21,7 @@ REQUIREMENTS = {
     "granian, uvloop": "granian[uvloop]",
     "hypercorn": "hypercorn[trio]",
     "uvicorn": "uvicorn[standard]",
+    "uvicorn, wsproto": "uvicorn[standard] wsproto",
     "waitress": "waitress",
 }
 

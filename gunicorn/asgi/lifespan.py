@@ -83,13 +83,16 @@ class Lifespan:
             return {"type": "lifespan.shutdown"}
         return None
 
-    def send(self, message: Message) -> None:
+    def send(self, message: Any) -> None:
         """Take what the application sends.
 
         Raises:
             MessageError: it is not possible now.
         """
-        kind = message.get("type")
+        kind = message.get("type") if isinstance(message, dict) else None
+        if not isinstance(kind, str):
+            what = f"{message!r:.100}, which is no dict with a type,"
+            raise MessageError(f"the application sent {what} while it was {self.phase.value}")
         following = _ANSWERS.get((self.phase, kind))
         if following is None:
             raise MessageError(f"the application sent {kind!r} while it was {self.phase.value}")

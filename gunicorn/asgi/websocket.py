@@ -53,6 +53,10 @@ Message = dict[str, Any]
 CLOSE_WAIT = 5.0
 """Seconds that a client gets to answer a close (RFC 6455 7.1.1); then its connection ends all the same."""
 
+# Up to here a message for a client that has never kept us waiting is one frame: what is taken at once holds
+# up no pong, and each frame more costs a system call and a turn of the loop.
+_WHOLE = 1024 * 1024
+
 # What a client that does not wait for the answer to its handshake may have lying here.
 _MAX_EARLY = 64 * 1024
 
@@ -86,11 +90,12 @@ class WebSocketSession:
         denied: The status of the answer that refused the handshake; 0 when there is none.
         must_close: After what has been returned so far, the socket is to be closed.
         leaving: ``go_away`` began the end.
+        open: Whether messages go both ways now.
     """
 
     __slots__ = (
-        "_codec", "_early", "_http", "_inbox", "_keepalive", "_request", "_senders", "_settings", "_state",
-        "accepted", "denied", "leaving", "must_close",
+        "_codec", "_early", "_http", "_inbox", "_keepalive", "_request", "_senders", "_settings", "_slow",
+        "_state", "accepted", "denied", "leaving", "must_close", "open",
     )  # fmt: skip
 
     def __init__(self, http: ServerConnection, request: Request, settings: WebSocketSettings) -> None:
@@ -99,6 +104,7 @@ class WebSocketSession:
         self._settings = settings
         self._codec: FrameCodec | None = None
         self._early = b""
+        self._slow = False
         self._inbox = Inbox()
         self._keepalive = Keepalive(settings.ping_interval, settings.ping_timeout)
         self.accepted = False
@@ -110,6 +116,7 @@ class WebSocketSession:
     def _enter(self, state: State) -> None:
         self._state = state
         self._senders = _SENDERS[state]
+        self.open = state is State.OPEN
 
     # For the reader
 
@@ -139,7 +146,7 @@ class WebSocketSession:
         for item in found:
             if isinstance(item, Closed):
                 self._end(item.code, item.reason)
-            elif self._state is State.OPEN:
+            elif self.open:
                 self._inbox.put(item)
         return urgent
 
@@ -197,12 +204,12 @@ class WebSocketSession:
         self._codec = FrameCodec(self._settings.max_message_size or None, extensions)
         self._enter(State.OPEN)
         early, self._early = self._http.trailing_data + self._early, b""
-        return head, self.receive_data(early) if early else b""
+        return (head, self.receive_data(early)) if early else (head,)
 
     def _send(self, message: Message) -> Iterable[bytes]:
         data, text = payload(message)
         assert self._codec is not None
-        if len(data) <= FRAGMENT:
+        if len(data) <= (FRAGMENT if self._slow else _WHOLE):
             return (self._codec.message(data, text=text),)
         return self._pieces(self._codec.fragments(data, text=text))
 
@@ -286,6 +293,7 @@ class WebSocketSession:
 
     def progress(self, now: float) -> None:
         """The client has taken bytes after a wait, which counts as a sign of life."""
+        self._slow = True
         self._keepalive.progress(now)
 
     def go_away(self) -> bytes:

@@ -1,6 +1,7 @@
 """Frames of an open WebSocket: whole messages out of them, and into them (RFC 6455 5).
 
-The frames themselves are the ``websockets`` library's, whose protocol core does no input or output.
+The rules are the ``websockets`` library's, whose protocol core does no input or output. Plain frames, which
+cannot break one, are read and written without it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 from codecs import getincrementaldecoder
 from io import StringIO
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from websockets.exceptions import ProtocolError as InvalidFrame
@@ -15,6 +17,8 @@ from websockets.extensions import Extension
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 from websockets.typing import ExtensionName
+
+from gunicorn.asgi.websocket_scanner import FrameScanner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +32,8 @@ FRAGMENT = 64 * 1024
 _WORTH_COMPRESSING = 64
 
 _CONT, _TEXT, _BINARY, _CLOSE = Opcode.CONT, Opcode.TEXT, Opcode.BINARY, Opcode.CLOSE
+_FIN = 0x80
+_MEDIUM, _LARGE = Struct("!BBH"), Struct("!BBQ")
 _NO_STATUS = int(CloseCode.NO_STATUS_RCVD)
 _utf8_decoder = getincrementaldecoder("utf-8")
 
@@ -94,38 +100,45 @@ class FrameCodec:
         ended: Whether nothing more is sent or received.
     """
 
-    __slots__ = ("_extensions", "_message", "_protocol", "_text", "ended")
+    __slots__ = ("_extensions", "_message", "_protocol", "_scanner", "_text", "_urgent", "ended")
 
     def __init__(self, max_size: int | None, extensions: Sequence[Extension]) -> None:
         self._protocol = Protocol(Side.SERVER, state=State.OPEN, max_size=max_size, logger=_LOG)
         self._text = _TextReader()
         self._protocol.extensions = [self._text, *extensions]
         self._extensions = extensions
+        self._scanner = FrameScanner(max_size, self)
         self._message: bytearray | None = None
+        self._urgent = b""
         self.ended = False
 
-    def receive(self, data: bytes) -> tuple[list[str | bytes | Closed], bytes]:
+    def receive(self, data: bytes) -> tuple[Sequence[str | bytes | Closed], bytes]:
         """What ``data`` completes, and what must be written at once: pongs, and the answer to a close."""
         if self.ended:
-            return [], b""
+            return (), b""
+        found = self._scanner.receive(data)
+        urgent, self._urgent = self._urgent, b""
+        return found, urgent
+
+    def parse(self, frame: bytes | memoryview, found: list[str | bytes | Closed]) -> None:
+        """For the scanner: have the library take in a frame, and add what that completes to ``found``."""
         protocol = self._protocol
-        protocol.receive_data(data)
-        found: list[str | bytes | Closed] = []
-        for frame in protocol.events_received():
-            assert type(frame) is Frame
-            opcode = frame.opcode
-            if opcode is _TEXT and frame.fin:
+        protocol.receive_data(bytes(frame))
+        for event in protocol.events_received():
+            assert type(event) is Frame
+            opcode = event.opcode
+            if opcode is _TEXT and event.fin:
                 found.append(self._text.complete.pop(0))
-            elif opcode is _BINARY and frame.fin:
-                found.append(bytes(frame.data))
+            elif opcode is _BINARY and event.fin:
+                found.append(bytes(event.data))
             elif opcode <= _BINARY:
-                self._join(frame, found)
+                self._join(event, found)
+        self._urgent += b"".join(protocol.data_to_send())
         if protocol.eof_sent:
             self.ended = True
             close = protocol.close_rcvd or protocol.close_sent
             assert close is not None
             found.append(Closed(int(close.code), close.reason))
-        return found, b"".join(protocol.data_to_send())
 
     def _join(self, frame: Frame, found: list[str | bytes | Closed]) -> None:
         # One growing buffer and not a list of parts: a million fragments of two bytes cost two megabytes.
@@ -143,9 +156,9 @@ class FrameCodec:
 
     def message(self, payload: bytes, *, text: bool) -> bytes:
         """A message in one frame."""
-        opcode = _TEXT if text else _BINARY
-        extensions = self._extensions if len(payload) >= _WORTH_COMPRESSING else []
-        return Frame(opcode, payload).serialize(mask=False, extensions=extensions)
+        if self._extensions and len(payload) >= _WORTH_COMPRESSING:
+            return self._compressed(_TEXT if text else _BINARY, payload, fin=True)
+        return _head(_TEXT if text else _BINARY, len(payload), fin=True) + payload
 
     def fragments(self, payload: bytes, *, text: bool) -> Iterator[bytes]:
         """A message in frames of ``FRAGMENT`` bytes, each made when the one before it has been taken."""
@@ -153,8 +166,14 @@ class FrameCodec:
         opcode = _TEXT if text else _BINARY
         for start in range(0, size, FRAGMENT):
             part, fin = view[start : start + FRAGMENT], start + FRAGMENT >= size
-            yield Frame(opcode, part, fin).serialize(mask=False, extensions=self._extensions)
+            if self._extensions:
+                yield self._compressed(opcode, part, fin=fin)
+            else:
+                yield b"".join((_head(opcode, len(part), fin=fin), part))
             opcode = _CONT
+
+    def _compressed(self, opcode: Opcode, payload: bytes | memoryview, *, fin: bool) -> bytes:
+        return Frame(opcode, payload, fin).serialize(mask=False, extensions=self._extensions)
 
     def ping(self) -> bytes:
         """A ping; its payload does not matter, because any bytes from the client answer it."""
@@ -176,3 +195,13 @@ class FrameCodec:
         self._protocol.fail(code, reason)
         self.ended = True
         return b"".join(self._protocol.data_to_send())
+
+
+def _head(opcode: int, size: int, *, fin: bool) -> bytes:
+    """The head of a frame of a server, which masks nothing."""
+    first = _FIN | opcode if fin else opcode
+    if size < 126:
+        return bytes((first, size))
+    if size < 1 << 16:
+        return _MEDIUM.pack(first, 126, size)
+    return _LARGE.pack(first, 127, size)

@@ -28,10 +28,13 @@ _OURS = frozenset(
 
 
 def payload(message: Message) -> tuple[bytes, bool]:
-    """The bytes of a ``websocket.send``, and whether they are text. Of both keys ``text`` wins."""
+    """The bytes of a ``websocket.send``, and whether they are text."""
     text = message.get("text")
     if text is None:
         return _bytes(message, "bytes"), False
+    if message.get("bytes") is not None:
+        # Other servers send one of the two, and not all of them the same.
+        raise MessageError("websocket.send: one of text and bytes must be None")
     try:
         return text.encode("utf-8"), True
     except (AttributeError, UnicodeEncodeError) as error:
@@ -63,6 +66,9 @@ def accept_fields(message: Message) -> Headers:
         return fields
     if not isinstance(subprotocol, str) or not subprotocol.isascii():
         raise MessageError(f"websocket.accept: subprotocol must be ASCII text, not {subprotocol!r:.100}")
+    if any(name.lower() == b"sec-websocket-protocol" for name, _ in fields):
+        # Alone the header is let through, as other servers do; a client refuses an answer that has it twice.
+        raise MessageError("websocket.accept: both subprotocol and the header 'sec-websocket-protocol'")
     return [*fields, (b"sec-websocket-protocol", subprotocol.encode("ascii"))]
 
 

@@ -1,4 +1,4 @@
-"""The frameworks that people use, each with its example application, on both loops."""
+"""The frameworks that people use, each with its example application, on every loop that it can run on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ DJANGO = {"PYTHONPATH": str(ROOT / "examples" / "django_project")}
 BIG = "x" * 300_000
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+# Django and Quart are written for asyncio.
+only_asyncio = pytest.mark.parametrize("start", ["asyncio", "uvloop"], indirect=True)
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def start(serve, request: pytest.FixtureRequest):
     def launch(app: str, *, needs: str, env: dict[str, str] = EXAMPLES):
         pytest.importorskip(needs)
@@ -31,8 +35,8 @@ def end(server) -> None:
     assert "Traceback" not in server.log
 
 
-def check_echo(server) -> None:
-    with connect(f"ws://127.0.0.1:{server.port}/echo") as websocket:
+def check_echo(server, path: str = "/echo") -> None:
+    with connect(f"ws://127.0.0.1:{server.port}{path}", proxy=None) as websocket:
         for text in ("a", "ü" * 10_000):
             websocket.send(text)
             assert websocket.recv(timeout=30) == text
@@ -64,6 +68,7 @@ def test_fastapi(start):
     end(server)
 
 
+@only_asyncio
 def test_django(start):
     server = start("mysite.asgi", needs="django", env=DJANGO)
     page = server.request("/")
@@ -81,6 +86,7 @@ def test_django(start):
     assert "ERROR" not in server.log
 
 
+@only_asyncio
 def test_quart(start):
     server = start("asgi_quart:app", needs="quart")
     assert server.request("/hello/you").text == "Hello, you!"
@@ -98,6 +104,7 @@ def test_litestar(start):
     end(server)
 
 
+@only_asyncio
 def test_the_small_examples(start):
     server = start("asgi_hello:app", needs="gunicorn")
     assert server.request("/").text == "Hello, World!\n"
@@ -112,3 +119,30 @@ def test_the_small_examples(start):
         with client.makefile("rb") as rest:
             assert b"retry: 100" in rest.read()
     assert server.wait() == 0
+
+
+def test_an_application_written_with_anyio(start):
+    server = start("asgi_anyio_app:app", needs="anyio")
+    assert server.request("/").text in ("Hello from asyncio\n", "Hello from trio\n")
+    assert server.request("/both").text == "fast then slow\n"
+    assert server.request("/upload", method="POST", body=BIG).text == f"{len(BIG)} bytes\n"
+    check_echo(server, "/")
+    end(server)
+
+
+@pytest.mark.parametrize("start", ["trio"], indirect=True)
+def test_an_application_written_for_trio(start):
+    server = start("asgi_trio_app:app", needs="trio")
+    assert server.request("/").text == "Hello from trio\n"
+    assert server.request("/race").text == "fast won\n"
+    check_echo(server, "/")
+    with server.connect() as client:
+        client.sendall(b"GET /clock HTTP/1.1\r\nHost: a\r\n\r\n")
+        data = b""
+        while b"data: 1" not in data:
+            data += client.recv(4096)
+        server.signal(signal.SIGTERM)
+        with client.makefile("rb") as rest:
+            assert b"event: bye" in rest.read()
+    assert server.wait() == 0
+    assert "ERROR" not in server.log

@@ -12,7 +12,7 @@ from harness import PROMPT, wait_gone, wait_until
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def asgi(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return ("-k", "asgi", "--asgi-loop", request.param)
 

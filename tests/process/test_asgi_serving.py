@@ -234,7 +234,7 @@ def test_trailers(loop):
         await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"42")], "more_trailers": False})
 
     with AsgiWorker(app, asgi_loop=loop) as worker, worker.connect() as client:
-        client.sendall(get(fields="Connection: close\r\n"))
+        client.sendall(get(fields="TE: trailers\r\nConnection: close, TE\r\n"))
         assert split(read_all(client))[1] == b"4\r\ndata\r\n0\r\nx-sum: 42\r\n\r\n"
 
 

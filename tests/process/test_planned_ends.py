@@ -20,12 +20,25 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
 """
+LEAKY_ASGI = """
+import os, time
+time.sleep(float(os.environ.get("BOOT", "0")))
+HOARD = []
+async def app(scope, receive, send):
+    if scope["path"] == "/leak":
+        HOARD.append(os.urandom(1 << 16) * 512)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+ASGI = ("-k", "asgi", "--asgi-lifespan", "off")
 OFTEN = "import gunicorn.process.memory\ngunicorn.process.memory.CHECK_EVERY = 0.4\n"
 
 
-def test_workers_that_reach_the_memory_limit_together_leave_one_by_one(serve, tmp_path):
-    (tmp_path / "leaky.py").write_text(LEAKY)
+@pytest.mark.parametrize(("kind", "code"), [((), LEAKY), (ASGI, LEAKY_ASGI)], ids=["sync", "asgi"])
+def test_workers_that_reach_the_memory_limit_together_leave_one_by_one(serve, tmp_path, kind, code):
+    (tmp_path / "leaky.py").write_text(code)
     server = serve(
+        *kind,
         "-w",
         "4",
         "--max-worker-memory",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from harness import Server, is_running, wait_gone, wait_until
-from load import Load
+from harness import is_running, wait_gone, wait_until
+from load import Census, Load
 
 # A worker's code must have been imported before the test breaks the file.
 LOADED = "def post_worker_init(worker):\n    worker.log.info('Loaded in %s', worker.pid)\n"
@@ -38,29 +37,6 @@ def deploy(folder: Path, version: str) -> str:
     # Replaced whole, as a deployment does; a reload may read it at any moment.
     os.replace(new, folder / "changing.py")
     return "changing:app"
-
-
-class Census(threading.Thread):
-    """Counts the server's workers, by their titles, all the time; ``most`` is the highest count."""
-
-    def __init__(self, server: Server) -> None:
-        super().__init__()
-        self._server = server
-        self._finished = threading.Event()
-        self.most = 0
-
-    def run(self) -> None:
-        while not self._finished.wait(0.005):
-            titles = self._server.processes().values()
-            self.most = max(self.most, sum("worker [" in title for title in titles))
-
-    def __enter__(self) -> Census:
-        self.start()
-        return self
-
-    def __exit__(self, *args: object) -> None:
-        self._finished.set()
-        self.join()
 
 
 @pytest.mark.parametrize("keep_alive", [False, True], ids=["close", "keep-alive"])

@@ -1,11 +1,47 @@
-"""Clients that keep asking while something happens to the server, and note every request that fails."""
+"""Clients that keep asking while something happens to the server, and note every request that fails; and who
+counts its workers meanwhile.
+"""
 
 from __future__ import annotations
 
 import http.client
 import threading
+from pathlib import Path
 
 from harness import Server
+
+
+class Census(threading.Thread):
+    """Counts the server's workers, by their titles, all the time; ``most`` is the highest count."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+        self._finished = threading.Event()
+        self.most = 0
+
+    def run(self) -> None:
+        while not self._finished.wait(0.005):
+            workers = {pid for pid, title in self._server.processes().items() if "worker [" in title}
+            # What a worker starts has its title until it executes something else: import trio runs ldconfig.
+            others = {0, *workers}
+            self.most = max(self.most, sum(parent_of(pid) not in others for pid in workers))
+
+    def __enter__(self) -> Census:
+        self.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._finished.set()
+        self.join()
+
+
+def parent_of(pid: int) -> int:
+    """0 when it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 class Load:

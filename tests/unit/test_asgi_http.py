@@ -14,6 +14,7 @@ from gunicorn.errors import ProtocolError
 from gunicorn.http import Peer, Policy, Request, ServerConnection
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+WITH_TRAILERS = b"GET / HTTP/1.1\r\nHost: a\r\nTE: gzip, Trailers;q=1\r\n\r\n"
 
 
 def begin(data: bytes = GET, *, rest: bytes = b"") -> tuple[ServerConnection, HttpExchange]:
@@ -77,7 +78,7 @@ def test_trailers_come_only_when_announced():
 
 
 def test_trailers_in_several_messages():
-    _, exchange = begin()
+    _, exchange = begin(WITH_TRAILERS)
     exchange.send(start(trailers=True))
     assert not exchange.send(body(b"x")).endswith(b"0\r\n\r\n")
     assert (
@@ -88,6 +89,24 @@ def test_trailers_in_several_messages():
         exchange.send({"type": "http.response.trailers", "headers": [(b"b", b"2")]})
         == b"0\r\na: 1\r\nb: 2\r\n\r\n"
     )
+
+
+def test_trailers_are_for_clients_that_take_them():
+    _, exchange = begin()
+    exchange.send(start(trailers=True))
+    exchange.send(body(b"x"))
+    assert exchange.send({"type": "http.response.trailers", "headers": [(b"a", b"1")]}) == b"0\r\n\r\n"
+
+
+def test_early_hints_go_out_until_the_head_does():
+    _, exchange = begin()
+    hint = {"type": "http.response.early_hint", "links": [b"</a>"]}
+    expected = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    assert exchange.send(hint) == expected
+    exchange.send(start())
+    assert exchange.send(hint) == expected
+    exchange.send(body(b"x", more=True))
+    assert exchange.send(hint) == b""
 
 
 @pytest.mark.parametrize(
@@ -285,7 +304,9 @@ MESSAGES = st.one_of(
     st.just({"type": "http.response.early_hint", "links": [b"</a>"]}),
     st.just({"type": "lifespan.startup.complete"}),
 )
-REQUESTS = st.sampled_from([GET, GET.replace(b"GET", b"HEAD"), GET.replace(b"1.1", b"1.0"), post(0)])
+REQUESTS = st.sampled_from(
+    [GET, WITH_TRAILERS, GET.replace(b"GET", b"HEAD"), GET.replace(b"1.1", b"1.0"), post(0)]
+)
 
 
 @given(REQUESTS, st.lists(MESSAGES, max_size=8))

@@ -105,18 +105,26 @@ def test_every_form_of_compression_goes_both_ways(parameters):
 def test_a_large_message_is_several_frames_and_urgent_ones_fit_between():
     client = CLIENT("")
     session = accepted(client)
-    pieces = iter(session.send({"type": "websocket.send", "text": "x" * 200_000}))
+    pieces = iter(session.send({"type": "websocket.send", "text": "x" * 2_000_000}))
     client.receive_data(next(pieces))
     client.receive_data(session.receive_data(frame(Opcode.PING, b"now")))
     for piece in pieces:
         client.receive_data(piece)
     assert [opcode for opcode in client.opcodes if opcode is Opcode.PONG] == [Opcode.PONG]
-    assert client.messages() == ["x" * 200_000]
+    assert client.messages() == ["x" * 2_000_000]
+
+
+def test_a_client_that_kept_us_waiting_gets_shorter_frames():
+    session = accepted()
+    message = {"type": "websocket.send", "bytes": bytes(200_000)}
+    assert len(list(session.send(message))) == 1
+    session.progress(0.0)
+    assert max(map(len, session.send(message))) < 70_000
 
 
 def test_a_message_that_was_given_up_half_way_ends_the_connection():
     session = accepted()
-    pieces = iter(session.send({"type": "websocket.send", "text": "x" * 200_000}))
+    pieces = iter(session.send({"type": "websocket.send", "text": "x" * 2_000_000}))
     next(pieces)
     pieces.close()
     assert session.must_close
@@ -125,7 +133,7 @@ def test_a_message_that_was_given_up_half_way_ends_the_connection():
 
 def test_a_close_in_the_middle_of_a_message_stops_it():
     session = accepted()
-    pieces = iter(session.send({"type": "websocket.send", "text": "x" * 200_000}))
+    pieces = iter(session.send({"type": "websocket.send", "text": "x" * 2_000_000}))
     next(pieces)
     session.receive_data(frame(Opcode.CLOSE, b"\x03\xe8"))
     with pytest.raises(WebSocketClosed, match="cut short after the connection ended with code 1000"):

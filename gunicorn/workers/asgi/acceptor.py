@@ -24,6 +24,7 @@ __all__ = ["Acceptor"]
 
 # Other workers wait on the same listeners: whoever takes all that is there leaves them idle.
 _AT_ONCE = 4
+_ANY_HOST = frozenset(("0.0.0.0", "::"))
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SHORTAGE_PAUSE = 1.0
 
@@ -41,6 +42,10 @@ class Acceptor:
         self._listeners = listeners
         self._limit = limit
         self._open = 0
+        # How many are accepted before the loop goes on: twice as many as the last time, if there were that
+        # many. To find the queue empty costs a system call and an exception, a tenth of a short connection.
+        self._at_once = 1
+        self._names = [_fixed_name(listener) for listener in listeners]
         self._accepting = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._shortage: asyncio.TimerHandle | None = None
@@ -56,8 +61,8 @@ class Acceptor:
         """Accept from now on, as long as there is room."""
         if not self._accepting and self._open < self._limit:
             self._accepting = True
-            for listener in self._listeners:
-                self.service.loop.add_reader(listener.fileno(), self._ready, listener)
+            for listener, name in zip(self._listeners, self._names, strict=True):
+                self.service.loop.add_reader(listener.fileno(), self._ready, listener, name)
 
     def stop(self) -> None:
         """Accept nothing, until ``start``."""
@@ -69,12 +74,14 @@ class Acceptor:
             for listener in self._listeners:
                 self.service.loop.remove_reader(listener.fileno())
 
-    def _ready(self, listener: Listener) -> None:
-        for _ in range(_AT_ONCE):
-            if self._open >= self._limit or not self._accept(listener):
-                break
+    def _ready(self, listener: Listener, name: object) -> None:
+        for count in range(self._at_once):
+            if self._open >= self._limit or not self._accept(listener, name):
+                self._at_once = max(1, count)
+                return
+        self._at_once = min(2 * self._at_once, _AT_ONCE)
 
-    def _accept(self, listener: Listener) -> bool:
+    def _accept(self, listener: Listener, name: object) -> bool:
         try:
             sock, address = listener.accept()
         except BlockingIOError:
@@ -82,19 +89,17 @@ class Acceptor:
         except OSError as error:
             self._failed(error)
             return False
-        sock.setblocking(False)
+        # The transport makes it non-blocking.
         self._count(1)
-        task = self.service.loop.create_task(self._serve(sock, address))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.add(self.service.loop.create_task(self._serve(sock, address, name or _name_of(sock))))
         if self._open >= self._limit:
             self.stop()
         return True
 
-    async def _serve(self, sock: socket.socket, address: Any) -> None:
+    async def _serve(self, sock: socket.socket, address: Any, name: object) -> None:
         """Hand the socket to a transport; with TLS that includes the handshake."""
         service = self.service
-        connection = Connection(service, peer_of(address), _name_of(sock))
+        connection = Connection(service, peer_of(address), name)
         options: dict[str, Any] = {}
         if service.tls is not None:
             options = {"ssl": service.tls, "ssl_handshake_timeout": service.handshake_timeout}
@@ -106,6 +111,9 @@ class Acceptor:
             if not connection.made:
                 sock.close()
                 self.closed()
+        finally:
+            # Not by a callback of the task, which would cost another turn of the loop.
+            self._tasks.discard(asyncio.current_task())
 
     def _count(self, amount: int) -> None:
         self._open += amount
@@ -138,11 +146,11 @@ class Acceptor:
         """Take over the connections that the kernel has accepted for us: closing the listener would reset
         them.
         """
-        for listener in self._listeners:
+        for listener, name in zip(self._listeners, self._names, strict=True):
             misses = 0
             # Another worker may be faster at the first try, or a client may have given up.
             while misses < 2 and self._open < self._limit:
-                misses += not self._accept(listener)
+                misses += not self._accept(listener, name)
         self.queue_left = self._open >= self._limit
 
     def cancel(self) -> None:
@@ -150,6 +158,12 @@ class Acceptor:
         self.queue_left = False
         for task in list(self._tasks):
             task.cancel()
+
+
+def _fixed_name(listener: Listener) -> object:
+    """The name of every socket that ``listener`` accepts; None where each has to be asked for its own."""
+    name = _name_of(listener)
+    return None if isinstance(name, tuple) and name[0] in _ANY_HOST else name
 
 
 def _name_of(sock: socket.socket) -> object:

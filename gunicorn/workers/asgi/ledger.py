@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.asgi.errors import ClientDisconnected
 from gunicorn.http.error_page import error_page
 from gunicorn.http.status import reason_phrase
-from gunicorn.process.slots import BYTES_SENT, ERRORS, REQUESTS
+from gunicorn.process.slots import ERRORS
 from gunicorn.wsgi.message import RefusedRequest, RequestView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gunicorn.asgi.http import HttpExchange
     from gunicorn.errors import ProtocolError
-    from gunicorn.http.events import Headers, Peer, Request
+    from gunicorn.http.events import Peer, Request
     from gunicorn.http.policy import Policy
     from gunicorn.workers.asgi.worker import ASGIWorker
 
@@ -68,6 +68,7 @@ class Ledger:
         self.log = log
         self.date = policy.date
         self.slot = worker.slot
+        self._table = None if worker.slot is None else worker.slot.table
         self.pre_request = _hook(worker, "pre_request")
         self.post_request = _hook(worker, "post_request")
         self.access = log.access if getattr(log, "access_enabled", True) else None
@@ -79,8 +80,8 @@ class Ledger:
         Args:
             peer: The socket's peer.
         """
-        slot = self.slot
-        index = -1 if slot is None else slot.table.begin(request.method, request.path)
+        table = self._table
+        index = -1 if table is None else table.begin(request.method, request.path)
         return Entry(request, peer, index, time.monotonic() if self._observed else 0.0)
 
     def enter(self, entry: Entry) -> None:
@@ -91,29 +92,27 @@ class Ledger:
     def answered(self, entry: Entry, exchange: HttpExchange) -> None:
         """The response is over, one way or another; the application may still run."""
         entry.answered = True
-        if self._observed:
-            self._observe(entry, exchange)
+        if self.access is not None:
+            answer = _Answer(exchange.status, exchange.headers, exchange.body_sent)
+            self.access(answer, self._view(entry), _environ(entry), _since(entry.started))
         if exchange.dropped:
             self._warn_dropped(entry, exchange)
         elif exchange.short:
             self.log.error(
                 "%s: the body has %s bytes, fewer than its Content-Length", entry, exchange.body_sent
             )
-        self._count()
-
-    def _observe(self, entry: Entry, exchange: HttpExchange) -> None:
-        if self.slot is not None:
-            self.slot.add(BYTES_SENT, exchange.body_sent)
-        if self.access is not None:
-            answer = _Answer(exchange.status, exchange.headers, exchange.body_sent)
-            self.access(answer, self._view(entry), _environ(entry), _since(entry.started))
+        worker, slot = self.worker, self.slot
+        worker.nr = nr = worker.nr + 1 if slot is None else slot.finish(-1, exchange.body_sent)
+        if nr == worker.max_requests:
+            self.log.info("Autorestarting worker after current request.")
+            worker.leave("max_requests")
 
     def end(self, entry: Entry, exchange: HttpExchange) -> None:
         """The application has returned."""
         if not entry.answered:
             self.answered(entry, exchange)
-        if self.slot is not None:
-            self.slot.table.end(entry.index)
+        if self._table is not None:
+            self._table.end(entry.index)
         if self.post_request is not None:
             answer = _Answer(exchange.status, exchange.headers, exchange.body_sent)
             try:
@@ -149,13 +148,6 @@ class Ledger:
             if self.slot is not None:
                 self.slot.add(ERRORS)
             self.log.error("Error handling WebSocket %s", entry, exc_info=error)
-
-    def _count(self) -> None:
-        worker = self.worker
-        worker.nr = worker.nr + 1 if self.slot is None else self.slot.add(REQUESTS)
-        if worker.nr == worker.max_requests:
-            self.log.info("Autorestarting worker after current request.")
-            worker.leave("max_requests")
 
     def _view(self, entry: Entry) -> RequestView:
         if entry.view is None:
@@ -229,7 +221,7 @@ class _Answer:
 
     __slots__ = ("_headers", "sent", "status", "status_code")
 
-    def __init__(self, status: int, headers: Headers | tuple[()], sent: int) -> None:
+    def __init__(self, status: int, headers: Iterable[tuple[bytes, bytes]], sent: int) -> None:
         self.status_code = status
         self.status = f"{status} {reason_phrase(status).decode('latin-1')}"
         self._headers = headers

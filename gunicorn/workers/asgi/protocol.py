@@ -1,4 +1,4 @@
-"""One connection on asyncio: bytes to requests, flow control both ways, deadlines, and the end.
+"""One connection on asyncio: bytes to requests, deadlines, and the end.
 
 The transport calls in; ``Cycle`` and ``SocketCycle`` run the application in a task of its own. A task per
 request, because the context variables that an application sets must not be seen by the next request of the
@@ -7,21 +7,20 @@ connection, which behind a proxy is somebody else's.
 
 from __future__ import annotations
 
-import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from gunicorn.asgi.errors import ClientDisconnected
-from gunicorn.asgi.http import After, HttpExchange
+from gunicorn.asgi.http import After
 from gunicorn.asgi.scope import ScopeBase
 from gunicorn.errors import ProtocolError
 from gunicorn.http.connection import ServerConnection
 from gunicorn.http.events import NEED_DATA, ConnectionClosed, Request
 from gunicorn.workers.asgi.alarms import Alarms, Wait
 from gunicorn.workers.asgi.cycle import Cycle
-from gunicorn.workers.asgi.progress import unsent
+from gunicorn.workers.asgi.flow import READ_LIMIT, FlowControl
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from gunicorn.http.events import Peer
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-# Above this many received bytes that nobody has taken, nothing more is received.
-_READ_LIMIT = 64 * 1024
 # A client that ends its side may wait for the answer; one that was killed looks the same.
 _HALF_CLOSED = 0.1
 _LINGER_BYTES = 64 * 1024
@@ -58,43 +55,33 @@ _NEXT, _SKIP_BODY, _LINGER = After.NEXT, After.SKIP_BODY, After.LINGER
 _IDLE = Wait.IDLE
 
 
-class Connection(asyncio.Protocol):
+class Connection(FlowControl):
     """The protocol of one accepted socket.
 
     Attributes:
-        transport: The socket's.
         made: The transport exists.
-        lost: The client is gone for certain.
-        write_paused: The client takes less than it is sent.
     """
 
     __slots__ = (
-        "_arrival", "_budget", "_current", "_drain", "_eof", "_file_wait", "_leftovers", "_phase",
-        "_reading_paused", "_scopes", "_server", "_unsent", "alarms", "can_send_files", "http", "lost",
-        "made", "peer", "service", "transport", "write_paused",
+        "_budget", "_current", "_leftovers", "_phase", "_scopes", "_server", "can_send_files", "made", "peer",
     )  # fmt: skip
 
     def __init__(self, service: Service, peer: Peer, server: object) -> None:
-        self.transport: asyncio.Transport
+        super().__init__()
         self.service = service
         self.peer = peer
         self.made = False
-        self.http = ServerConnection(service.policy, peer, secure=service.tls is not None)
-        self.alarms = Alarms(service.loop, self._ring)
-        self.lost = False
-        self.write_paused = False
+        # Requests are shared: the scope has a copy of their headers.
+        self.http = ServerConnection(
+            service.policy, peer, secure=service.tls is not None, shares_requests=True
+        )
+        self.alarms = Alarms(service.timer, self._ring)
         self.can_send_files = service.send_files
         self._server = server
         self._phase = _OPEN
         self._current: Cycle | SocketCycle | None = None
         self._leftovers = 0
-        self._eof = False
         self._budget = _LINGER_BYTES
-        self._unsent = 0
-        self._reading_paused = False
-        self._arrival: asyncio.Event | None = None
-        self._drain: asyncio.Event | None = None
-        self._file_wait: asyncio.Future[None] | None = None
 
     # What the transport tells
 
@@ -122,11 +109,12 @@ class Connection(asyncio.Protocol):
         http.receive_data(data)
         if self._current is None:
             self._advance()
+            if len(data) > READ_LIMIT:
+                self.limit_backlog()
             return
         if self._arrival is not None:
             self.wake()
-        if http.buffered > _READ_LIMIT:
-            self.pause_reading()
+        self.limit_backlog()
 
     def eof_received(self) -> bool:
         """Keep the socket open: a client may end its side and wait for the answer (RFC 9112 9.6 does it,
@@ -140,24 +128,20 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self._phase = _Phase.CLOSED
-        self.alarms.close()
         self.write_paused = False
-        self._wake_writers()
+        self.wake_writers()
         current = self._current
-        if current is not None:
+        if current is None:
+            self.alarms.end()
+        else:
+            self.alarms.close()
             current.client_gone()
             self.wake()
             self._start_grace()
         self.service.connection_over(self)
 
-    def pause_writing(self) -> None:
-        self.write_paused = True
-        self._expect_progress()
-
     def resume_writing(self) -> None:
-        self.write_paused = False
-        self.alarms.clear(Wait.WRITE)
-        self._wake_writers()
+        super().resume_writing()
         if self._current is None and self._phase is _OPEN:
             self._advance()
 
@@ -166,6 +150,7 @@ class Connection(asyncio.Protocol):
     def _advance(self) -> None:
         """Begin the next request, if it is here and nothing is in its way."""
         if self.write_paused or self._leftovers >= _LEFTOVERS:
+            self.limit_backlog()
             return
         try:
             event = self.http.next_event()
@@ -180,6 +165,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def _expect_head(self) -> None:
+        self.resume_reading()
         alarms = self.alarms
         if self.http.waiting_for_head and not alarms.is_set(Wait.HEAD):
             alarms.clear(_IDLE)
@@ -192,13 +178,10 @@ class Connection(asyncio.Protocol):
         if request.upgrade is not None and service.sockets.wants(request):
             self._begin_socket(request, entry)
             return
-        cycle = Cycle(self, HttpExchange(self.http, request), entry)
-        self._current = cycle
+        self._current = cycle = Cycle(self, request, entry)
         service.start(cycle, self._scopes.http(request))
         if self._eof:
             self.alarms.set(Wait.NOTICE, _HALF_CLOSED)
-        if self.http.buffered > _READ_LIMIT:
-            self.pause_reading()
 
     def response_over(self, cycle: Cycle, *, leftover: bool) -> None:
         """The response of ``cycle`` is complete or given up: go on, or close.
@@ -211,13 +194,20 @@ class Connection(asyncio.Protocol):
         cycle.responded = True
         self._current = None
         self._leftovers += leftover
-        self.service.ledger.answered(cycle.entry, cycle.exchange)
+        self.service.ledger.answered(cycle.entry, cycle)
         if self._eof or self.lost:
             self.alarms.clear(Wait.NOTICE)
             self.alarms.clear(Wait.GRACE)
+            if self.lost:
+                self.alarms.end()
         if self._arrival is not None:
             self.wake()
-        self._follow(cycle.exchange.after())
+        # What after() answers for nearly all: the request is read, the answer complete, the connection kept.
+        more = None if cycle.unfinished or cycle.disconnected else self.http.go_on()
+        if more is None:
+            self._follow(cycle.after())
+        else:
+            self._next_cycle(more)
 
     def _begin_socket(self, request: Request, entry: Entry) -> None:
         service = self.service
@@ -238,7 +228,7 @@ class Connection(asyncio.Protocol):
 
     def _follow(self, after: After) -> None:
         if after is _NEXT:
-            self._next_cycle()
+            self._next_cycle(self.http.start_next_cycle())
         elif after is _SKIP_BODY:
             self._phase = _Phase.SKIPPING
             self.resume_reading()
@@ -248,24 +238,26 @@ class Connection(asyncio.Protocol):
         else:
             self.close()
 
-    def _next_cycle(self) -> None:
-        more = self.http.start_next_cycle()
+    def _next_cycle(self, more: bool) -> None:
+        """The connection is ready for its next request, of which there is more here already, or not."""
         self._phase = _OPEN
-        if self._reading_paused:
+        if self.reading_paused:
             self.resume_reading()
         self.alarms.set(_IDLE, self.service.keepalive)
         if more:
             self._advance()
+            self.limit_backlog()
         elif self._eof:
             self.close()
-        elif self.service.draining:
+        elif self.service.draining and not self.service.worker.retired:
             # Its last answer may not have said that the connection closes.
             self.alarms.set(_IDLE, _DRAIN_NEXT)
 
     def leftover_over(self) -> None:
         """An application that went on after its response has returned."""
         self._leftovers -= 1
-        if self._current is None and self._phase is _OPEN and self.http.buffered:
+        # Only a connection with all that it may have was held up.
+        if self._leftovers == _LEFTOVERS - 1 and self._current is None and self._phase is _OPEN:
             self._advance()
 
     def _refuse(self, error: ProtocolError) -> None:
@@ -274,7 +266,7 @@ class Connection(asyncio.Protocol):
 
     # For receive()
 
-    async def wait_for_input(self, exchange: HttpExchange) -> None:
+    async def wait_for_input(self, exchange: Cycle) -> None:
         """Return when ``exchange.next_message`` should be asked again."""
         wanted = exchange.body_wanted
         if wanted:
@@ -287,68 +279,6 @@ class Connection(asyncio.Protocol):
         finally:
             if wanted:
                 self.alarms.clear(Wait.BODY)
-
-    async def arrival(self) -> None:
-        """Return when something has happened that ``receive`` may be about."""
-        if self._arrival is None:
-            self._arrival = asyncio.Event()
-        await self._arrival.wait()
-
-    def input_taken(self) -> None:
-        if self._reading_paused and self.http.buffered <= _READ_LIMIT:
-            self.resume_reading()
-
-    def wake(self) -> None:
-        if self._arrival is not None:
-            # All that wait now, and nobody who comes later.
-            self._arrival.set()
-            self._arrival.clear()
-
-    def pause_reading(self) -> None:
-        if not self._reading_paused and not self._eof and not self.lost:
-            self._reading_paused = True
-            self.transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            if not self.lost and not self.transport.is_closing():
-                self.transport.resume_reading()
-
-    # For send()
-
-    async def drained(self) -> None:
-        """Return when the client has taken enough.
-
-        Raises:
-            ClientDisconnected: it has gone.
-        """
-        while self.write_paused:
-            if self._drain is None:
-                self._drain = asyncio.Event()
-            await self._drain.wait()
-        if self.lost:
-            raise ClientDisconnected
-
-    def waits_for_client(self, ready: asyncio.Future[None] | None) -> None:
-        """Something else than the transport waits until the client takes bytes; None: no more."""
-        self._file_wait = ready
-        if ready is None:
-            self.alarms.clear(Wait.WRITE)
-        else:
-            self._unsent = 0
-            self.alarms.set(Wait.WRITE, self.service.write_timeout)
-
-    def _wake_writers(self) -> None:
-        if self._drain is not None:
-            self._drain.set()
-            self._drain.clear()
-        if self._file_wait is not None and not self._file_wait.done():
-            self._file_wait.set_result(None)
-
-    def _expect_progress(self) -> None:
-        self._unsent = unsent(self.transport)
-        self.alarms.set(Wait.WRITE, self.service.write_timeout)
 
     # Deadlines
 
@@ -366,18 +296,12 @@ class Connection(asyncio.Protocol):
             self._linger()
         elif isinstance(self._current, Cycle):
             error = ProtocolError(408, "body_timeout", "the body stopped arriving")
-            self._current.exchange.fail_body(error)
+            self._current.fail_body(error)
             self.wake()
-
-    def _write_late(self) -> None:
-        if unsent(self.transport) < self._unsent:
-            self._expect_progress()  # slow, but not dead
-        else:
-            self.transport.abort()
 
     def _notice(self) -> None:
         if isinstance(self._current, Cycle):
-            self._current.exchange.notice_disconnect()
+            self._current.notice_disconnect()
             self.wake()
             self._start_grace()
 
@@ -401,9 +325,11 @@ class Connection(asyncio.Protocol):
     def begin_drain(self) -> None:
         """The worker takes no new work: what is under way ends with ``Connection: close``."""
         self.http.announce_close()
+        self.alarms.limit(Wait.CLOSE, _LINGER_DRAINING)
+        if self.service.worker.retired:
+            return
         # A client that is about to send has a moment; one that is merely connected must not hold up the stop.
         self.alarms.limit(_IDLE, _DRAIN_IDLE)
-        self.alarms.limit(Wait.CLOSE, _LINGER_DRAINING)
         if not self.http.buffered:
             self.alarms.limit(Wait.HEAD, _DRAIN_IDLE)
 
@@ -442,7 +368,7 @@ class Connection(asyncio.Protocol):
             return
         self.alarms.set(Wait.CLOSE, _LINGER_SECONDS)
         if not self.alarms.is_set(Wait.WRITE):
-            self._expect_progress()  # from here on WRITE decides about a client that takes nothing
+            self.expect_progress()  # from here on WRITE decides about a client that takes nothing
 
     def end_idle(self) -> None:
         """Close, unless an application is at work here."""
@@ -468,7 +394,7 @@ class Connection(asyncio.Protocol):
             return
         if skipped:
             self.alarms.clear(Wait.BODY)
-            self._next_cycle()
+            self._next_cycle(http.start_next_cycle())
         elif http.must_close:
             self._linger()
 
@@ -520,7 +446,7 @@ _RINGS: dict[Wait, Callable[[Connection], None]] = {
     Wait.HEAD: Connection._head_late,
     Wait.IDLE: Connection.close,
     Wait.BODY: Connection._body_late,
-    Wait.WRITE: Connection._write_late,
+    Wait.WRITE: Connection.write_late,
     Wait.NOTICE: Connection._notice,
     Wait.GRACE: Connection._grace_over,
     Wait.CLOSE: Connection._end_late,

@@ -15,8 +15,11 @@ from gunicorn.asgi.drain import STATE_KEY, DrainNotice
 from gunicorn.asgi.lifespan import Lifespan, Mode
 from gunicorn.errors import HaltServer
 from gunicorn.workers.asgi.acceptor import Acceptor
+from gunicorn.workers.asgi.alarms import Timer
 from gunicorn.workers.asgi.lifespan import LifespanTask
+from gunicorn.workers.asgi.overtime import Overtime
 from gunicorn.workers.asgi.sockets import Sockets
+from gunicorn.workers.asgi.startup import BOOT_FAILURE, StartupWatch
 from gunicorn.workers.asgi.tls import TlsExtension
 
 if TYPE_CHECKING:
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
     from gunicorn.workers.asgi.worker import ASGIWorker
 
 __all__ = ["Service"]
-
-_BOOT_FAILURE = 3
 
 
 class Service:
@@ -61,6 +62,7 @@ class Service:
         self.draining = False
         self.cycles: set[Cycle | SocketCycle] = set()
         self.connections: set[Connection] = set()
+        self.timer = Timer(loop)
         self.notice = DrainNotice(asyncio.Event())
         self.sockets = Sockets(self)
         self.state: dict[str, Any] = {STATE_KEY: self.notice}
@@ -68,7 +70,10 @@ class Service:
         self._acceptor = Acceptor(self, worker.sockets, cfg.worker_connections)
         self._stop = asyncio.Event()
         self._idle = asyncio.Event()
+        self._awaits_connections = True
         self._beat_handle: asyncio.TimerHandle | None = None
+        self._look_handle: asyncio.TimerHandle | None = None
+        self._overtime = Overtime(worker, self.cycles) if cfg.request_timeout else None
         self._lifespan = self._new_lifespan(Mode(cfg.asgi_lifespan))
 
     # The worker's life
@@ -98,17 +103,23 @@ class Service:
 
     async def _start_application(self, task: LifespanTask) -> None:
         """Wait for the application, or for a stop, whichever comes first."""
+        watch = StartupWatch(self.worker)
         starting = self.loop.create_task(task.start())
         stopping = self.loop.create_task(self._stop.wait())
         try:
-            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {starting, stopping}, timeout=watch.seconds or None, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             starting.cancel()
             stopping.cancel()
+        if not done:
+            raise HaltServer(watch.expire(), BOOT_FAILURE)
+        watch.end()
         failure = task.lifespan.boot_failure
         if failure:
             self.log.error("%s", failure, exc_info=task.lifespan.error)
-            raise HaltServer(failure, _BOOT_FAILURE)
+            raise HaltServer(failure, BOOT_FAILURE)
 
     def _lifespan_died(self) -> None:
         assert self._lifespan is not None
@@ -121,6 +132,8 @@ class Service:
         if worker.report is not None:
             self.loop.add_reader(worker.report.fileno(), self._report_ended, worker.report.fileno())
         self._beat()
+        if self._overtime is not None:
+            self._look(self._overtime)
         self._acceptor.start()
         await self._stop.wait()
 
@@ -133,9 +146,18 @@ class Service:
         self.worker.notify()
         self._beat_handle = self.loop.call_later(self.worker.beat_interval, self._beat)
 
+    def _look(self, overtime: Overtime) -> None:
+        overtime.look(self.loop.time())
+        self._look_handle = self.loop.call_later(overtime.interval, self._look, overtime)
+
     def _wake(self) -> None:
         # May be a signal handler in the middle of anything.
-        self.loop.call_soon_threadsafe(self._stop.set)
+        self.loop.call_soon_threadsafe(self._woken)
+
+    def _woken(self) -> None:
+        self._stop.set()
+        if self.draining:
+            self._hurry()
 
     def leave_with(self, error: BaseException) -> None:
         """An application called ``sys.exit``: the worker drains, and then it exits so."""
@@ -149,15 +171,21 @@ class Service:
         self._begin_drain(cancel_at)
         await self._wait_idle(cancel_at)
         self._cancel_all()
+        if self.worker.quick:
+            gone_at = min(gone_at, self.worker.drain_times()[1])
         # Half of what is left for the cleanup of requests, the rest for the lifespan.
-        now = time.monotonic()
-        await self._wait_idle(now + (gone_at - now) / 2)
-        for connection in list(self.connections):
-            connection.cut()
+        await self._wait_idle(_halfway(gone_at), with_connections=False)
         if self._lifespan is not None:
             await self._stop_application(self._lifespan, gone_at)
-        if self._beat_handle is not None:
-            self._beat_handle.cancel()
+        if not self.cycles:
+            # Only clients are left: those that read their last bytes, or do not close.
+            await self._wait_idle(_halfway(gone_at))
+        for connection in list(self.connections):
+            connection.cut()
+        self.timer.close()
+        for handle in (self._beat_handle, self._look_handle):
+            if handle is not None:
+                handle.cancel()
 
     def _begin_drain(self, cancel_at: float) -> None:
         self.draining = True
@@ -169,6 +197,13 @@ class Service:
             self._acceptor.take_queued()
         self._go_away(cancel_at)
 
+    def _hurry(self) -> None:
+        """Another signal: the server itself ends (TERM), or at once (INT, QUIT)."""
+        if self.worker.quick:
+            self._idle.set()
+        for connection in list(self.connections):
+            connection.begin_drain()
+
     def _go_away(self, cancel_at: float) -> None:
         """Close WebSockets one after the other over the time there is; their clients come back at once."""
         sockets = [cycle for cycle in self.cycles if cycle.go_away is not None]
@@ -176,8 +211,9 @@ class Service:
         for index, cycle in enumerate(sockets):
             self.loop.call_later(window * index / len(sockets), cycle.go_away)
 
-    async def _wait_idle(self, deadline: float) -> None:
+    async def _wait_idle(self, deadline: float, *, with_connections: bool = True) -> None:
         self._idle.clear()
+        self._awaits_connections = with_connections
         self.check_idle()
         try:
             await asyncio.wait_for(self._idle.wait(), max(0.0, deadline - time.monotonic()))
@@ -185,7 +221,7 @@ class Service:
             return
 
     def check_idle(self) -> None:
-        if self.draining and self._acceptor.idle and not self.cycles:
+        if self.draining and not self.cycles and (self._acceptor.idle or not self._awaits_connections):
             self._idle.set()
 
     def _cancel_all(self) -> None:
@@ -222,3 +258,9 @@ class Service:
     def connection_over(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self._acceptor.closed()
+
+
+def _halfway(deadline: float) -> float:
+    """Between now and ``deadline``, monotonic seconds."""
+    now = time.monotonic()
+    return now + (deadline - now) / 2

@@ -5,7 +5,6 @@ ways.
 from __future__ import annotations
 
 import asyncio
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.asgi.websocket import CLOSE_WAIT
@@ -13,6 +12,8 @@ from gunicorn.asgi.websocket_frames import FRAGMENT
 from gunicorn.workers.asgi.alarms import Wait
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gunicorn.asgi.websocket import WebSocketSession
     from gunicorn.workers.asgi.ledger import Entry
     from gunicorn.workers.asgi.protocol import Connection
@@ -30,7 +31,10 @@ class SocketCycle:
         reason: Why it was cancelled; empty while it was not.
     """
 
-    __slots__ = ("_connection", "_ended", "_sending", "_started", "entry", "reason", "session", "task")
+    __slots__ = (
+        "_connection", "_ended", "_holding", "_new_future", "_sending", "_started", "_ticking", "_waiters",
+        "entry", "reason", "session", "task",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, session: WebSocketSession, entry: Entry) -> None:
         self._connection = connection
@@ -41,28 +45,48 @@ class SocketCycle:
         self._sending = asyncio.Lock()
         self._started = False
         self._ended = False
+        self._ticking = False
+        self._holding = False
+        self._new_future = connection.service.loop.create_future
+        self._waiters: list[asyncio.Future[None]] = []
 
     async def receive(self) -> Message:
-        session, connection = self.session, self._connection
+        session = self.session
         while (message := session.next_message()) is None:
-            await connection.arrival()
-        if not session.paused:
-            connection.resume_reading()
+            waiter = self._new_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
+        if self._holding and not session.paused:
+            self._holding = False
+            self._connection.resume_reading()
         return message
 
     async def send(self, message: Message) -> None:
-        connection = self._connection
+        if not self._sending.locked():
+            pieces = self.session.send(message)
+            if type(pieces) is tuple:
+                # A whole message at once, as most are, needs no lock.
+                await self._write_pieces(pieces)
+                return
         # The pieces of two messages must not mix, and a generator has one user at a time.
         async with self._sending:
-            for piece in self.session.send(message):
-                connection.transport.write(piece)
-                if connection.write_paused:
-                    await connection.drained()
-                    self.session.progress(connection.service.loop.time())
-                elif len(piece) >= FRAGMENT:
-                    # Else a client that reads as fast as we write would keep its own pings, and all others,
-                    # waiting.
-                    await asyncio.sleep(0)
+            await self._write_pieces(self.session.send(message))
+
+    async def _write_pieces(self, pieces: Iterable[bytes]) -> None:
+        connection, session = self._connection, self.session
+        for piece in pieces:
+            connection.transport.write(piece)
+            if connection.write_paused:
+                await connection.drained()
+                session.progress(connection.service.loop.time())
+            elif len(piece) >= FRAGMENT:
+                # Else a client that reads as fast as we write would keep its own pings, and all others,
+                # waiting.
+                await asyncio.sleep(0)
+        if not (self._ticking and session.open):
             self._settle()
 
     async def run(self, app: Any, scope: dict[str, Any]) -> None:
@@ -101,30 +125,45 @@ class SocketCycle:
             if self._started and self.task is not None:
                 self.task.cancel()
 
+    def time_out(self) -> bool:
+        """``request_timeout`` is about requests: pings and their answers decide how long this lasts."""
+        return False
+
     # From the connection
 
     def data_received(self, data: bytes) -> None:
         """Take in what arrived, ``b""`` for the end of it. Pongs leave at once, ahead of everything."""
-        self._write(self.session.receive_data(data))
-        if self.session.paused:
-            self._connection.pause_reading()
-        self._connection.wake()
-        self._settle()
+        session, connection = self.session, self._connection
+        urgent = session.receive_data(data)
+        if urgent:
+            self._write(urgent)
+        if session.paused:
+            self._holding = True
+            connection.pause_reading()
+        self._wake()
+        if not (self._ticking and session.open):
+            self._settle()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def client_gone(self) -> None:
         self.session.receive_data(b"")
+        self._wake()
 
     def ring(self) -> None:
         """A ping is due, or the answer to one has not come."""
         self._write(self.session.tick(self._connection.service.loop.time()))
-        self._connection.wake()
+        self._wake()
         self._settle()
 
     def go_away(self) -> None:
         """The worker leaves: 1012 (Service Restart), or 503 before the accept."""
         if not self._ended:
             self._write(self.session.go_away())
-            self._connection.wake()
+            self._wake()
             self._settle()
 
     def _write(self, data: bytes) -> None:
@@ -144,6 +183,7 @@ class SocketCycle:
                 alarms.clear(Wait.SOCKET)
                 alarms.set(Wait.SOCKET_END, CLOSE_WAIT)
         elif session.accepted:
-            if session.deadline == inf and not alarms.is_set(Wait.SOCKET):
+            if not self._ticking:
+                self._ticking = True
                 self._write(session.tick(connection.service.loop.time()))
             alarms.at(Wait.SOCKET, session.deadline)

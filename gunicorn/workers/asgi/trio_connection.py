@@ -199,12 +199,14 @@ class Connection:
         if self.link.broken:
             return After.CLOSE
         self.due = inf
-        while self._leftovers >= _LEFTOVERS:
-            await self.intake.change()
         if after is After.NEXT:
+            while self._leftovers >= _LEFTOVERS:
+                await self.intake.change()
             self.http.start_next_cycle()
+            service = self.service
             # An answer that had begun before the drain did not say that the connection closes.
-            self._expect(_Phase.IDLE, _DRAIN_NEXT if self.service.draining else self.service.keepalive)
+            hurries = service.draining and not service.worker.retired
+            self._expect(_Phase.IDLE, _DRAIN_NEXT if hurries else service.keepalive)
         return after
 
     def _expect(self, phase: _Phase, seconds: float) -> None:
@@ -311,7 +313,8 @@ class Connection:
         waits = self._phase is _Phase.IDLE or (self._phase is _Phase.HEAD and not self.http.buffered)
         if waits:
             # A client that is about to send has a moment; one that is merely connected must not hold us up.
-            self._limit(_DRAIN_IDLE)
+            if not self.service.worker.retired:
+                self._limit(_DRAIN_IDLE)
         elif self._phase is _Phase.LINGER:
             self._limit(_LINGER_DRAINING)
 

@@ -205,6 +205,24 @@ class Cycle:
         self.exchange.notice_disconnect()
         self._connection.intake.wake()
 
+    def time_out(self) -> bool:
+        """``request_timeout``: answer 504 at once, or cut the answer off, and cancel the application.
+
+        Returns:
+            False when there is nothing to do: it was answered, or ends already.
+        """
+        if self.over or self.reason:
+            return False
+        connection = self._connection
+        data = self.exchange.cut_off(504, date=connection.service.ledger.date())
+        if data:
+            self._write_page(data)
+        connection.response_over(self)
+        # The client need not wait for the cleanup: the connection gets a task that closes it.
+        connection.detach(self)
+        self.cancel("it took longer than request_timeout")
+        return True
+
     def cancel(self, reason: str) -> None:
         """End the application; what it shields may take its time."""
         self.reason = self.reason or reason

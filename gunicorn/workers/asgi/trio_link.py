@@ -6,11 +6,8 @@ for only when it has nothing, costs half as much for each request; and ``ssl.SSL
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
-import struct
-import termios
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -19,6 +16,7 @@ import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from gunicorn.asgi.errors import ClientDisconnected
+from gunicorn.process.sendqueue import unsent
 
 if TYPE_CHECKING:
     import ssl
@@ -29,11 +27,6 @@ __all__ = ["Link", "TlsLink"]
 _CHUNK = 64 * 1024
 _FILE_CHUNK = 256 * 1024
 _SENDFILE = 1 << 20
-
-# Linux, tcp(7), SIOCOUTQ. A socket whose queue holds megabytes becomes writable in large steps: without this
-# a slow client would look like a dead one.
-_OUTQ = getattr(termios, "TIOCOUTQ", None)
-_INT = struct.Struct("i")
 
 
 class Link:
@@ -130,26 +123,17 @@ class Link:
             raise
 
     async def _wait_writable(self) -> None:
-        queued = self._queued()
+        queued = unsent(self.fd)
         while True:
             with trio.move_on_after(self._write_timeout):
                 await wait_writable(self.fd)
                 break
-            before, queued = queued, self._queued()
+            before, queued = queued, unsent(self.fd)
             if queued >= before:
                 self.broken = True
                 raise ClientDisconnected(f"the client took nothing for {self._write_timeout} s")
         if self.on_progress is not None:
             self.on_progress()
-
-    def _queued(self) -> float:
-        """Bytes that the client has not confirmed yet; ``inf`` where that cannot be known."""
-        if _OUTQ is None:
-            return inf
-        try:
-            return float(_INT.unpack(fcntl.ioctl(self.fd, _OUTQ, bytes(_INT.size)))[0])
-        except OSError:
-            return inf
 
     async def write_file(self, fd: int, count: int) -> None:
         """Send the first ``count`` bytes of the file ``fd``.

@@ -7,6 +7,7 @@ accepting, which ends first.
 from __future__ import annotations
 
 import time
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -14,6 +15,8 @@ import trio
 from gunicorn.asgi.drain import STATE_KEY, DrainNotice
 from gunicorn.asgi.lifespan import Lifespan, Mode
 from gunicorn.errors import HaltServer
+from gunicorn.workers.asgi.overtime import Overtime
+from gunicorn.workers.asgi.startup import BOOT_FAILURE, StartupWatch
 from gunicorn.workers.asgi.tls import TlsExtension
 from gunicorn.workers.asgi.trio_acceptor import Acceptor
 from gunicorn.workers.asgi.trio_connection import Connection
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Service"]
 
-_BOOT_FAILURE = 3
 # For the lifespan's shutdown, whatever came before it; seconds.
 _LAST_MOMENT = 0.1
 
@@ -73,6 +75,7 @@ class Service:
         self._link_options: dict[str, Any] = {"write_timeout": cfg.write_timeout, "send_files": cfg.sendfile}
         self._acceptor = Acceptor(self, worker.sockets, cfg.worker_connections, self._handle)
         self._stop = trio.Event()
+        self._patience = trio.CancelScope()
         self._changes = trio.lowlevel.ParkingLot()
         self._websocket_settings: WebSocketSettings | None = None
         self._handlers: trio.Nursery | None = None
@@ -93,7 +96,7 @@ class Service:
         """
         token = trio.lowlevel.current_trio_token()
         # The wake may come from a signal handler, in the middle of anything.
-        self.worker.on_wake(lambda: token.run_sync_soon(self._stop.set, idempotent=True))
+        self.worker.on_wake(lambda: token.run_sync_soon(self._woken, idempotent=True))
         failure = ""
         try:
             async with trio.open_nursery() as nursery:
@@ -107,15 +110,25 @@ class Service:
         finally:
             self.worker.on_wake(None)
         if failure:
-            raise HaltServer(failure, _BOOT_FAILURE)
+            raise HaltServer(failure, BOOT_FAILURE)
+
+    def _woken(self) -> None:
+        self._stop.set()
+        if self.draining:
+            self._hurry()
 
     async def _start_application(self, nursery: trio.Nursery, task: LifespanTask) -> str:
         """Wait for the application, or for a stop, whichever comes first; why the worker cannot serve."""
+        watch = StartupWatch(self.worker)
         nursery.start_soon(task.run)
-        async with trio.open_nursery() as waiting:
-            waiting.start_soon(self._cancel_at_stop, waiting.cancel_scope)
-            await task.started()
-            waiting.cancel_scope.cancel()
+        with trio.move_on_after(watch.seconds or inf) as in_time:
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(self._cancel_at_stop, waiting.cancel_scope)
+                await task.started()
+                waiting.cancel_scope.cancel()
+        if in_time.cancelled_caught:
+            return watch.expire()
+        watch.end()
         failure = task.lifespan.boot_failure
         if failure:
             self.log.error("%s", failure, exc_info=task.lifespan.error)
@@ -134,6 +147,8 @@ class Service:
     async def _serve(self, nursery: trio.Nursery) -> None:
         nursery.start_soon(self._beat)
         nursery.start_soon(self.deadlines.run)
+        if self.worker.cfg.request_timeout:
+            nursery.start_soon(self._look_for_overtime)
         if self.worker.report is not None:
             nursery.start_soon(self._watch_arbiter, self.worker.report.fileno())
         self.worker.become_ready()
@@ -149,6 +164,12 @@ class Service:
         while True:
             self.worker.notify()
             await trio.sleep(self.worker.beat_interval)
+
+    async def _look_for_overtime(self) -> None:
+        overtime = Overtime(self.worker, self.cycles)
+        while True:
+            overtime.look(trio.current_time())
+            await trio.sleep(overtime.interval)
 
     async def _watch_arbiter(self, fd: int) -> None:
         await trio.lowlevel.wait_readable(fd)
@@ -167,15 +188,21 @@ class Service:
         difference = trio.current_time() - time.monotonic()
         cancel_at, gone_at = cancel_at + difference, gone_at + difference
         handlers.start_soon(self._go_away, cancel_at)
-        with trio.move_on_at(cancel_at):
+        with trio.move_on_at(cancel_at) as self._patience:
             await self._until_idle()
         self._cancel_all()
+        if self.worker.quick:
+            gone_at = min(gone_at, self.worker.drain_times()[1] + difference)
         # Half of what is left for the cleanup of requests, the rest for the lifespan.
-        now = trio.current_time()
-        with trio.move_on_at(now + (gone_at - now) / 2):
-            await self._until_idle()
-        handlers.cancel_scope.cancel()
+        with trio.move_on_at(_halfway(gone_at)):
+            while self.cycles:
+                await self._changes.park()
         await self._stop_application(gone_at)
+        if not self.cycles:
+            # Only clients are left: those that read their last bytes, or do not close.
+            with trio.move_on_at(_halfway(gone_at)):
+                await self._until_idle()
+        handlers.cancel_scope.cancel()
 
     def _begin_drain(self, cancel_at: float) -> None:
         self.draining = True
@@ -184,6 +211,13 @@ class Service:
             connection.begin_drain()
         if not self.worker.quick:
             self._acceptor.take_queued()
+
+    def _hurry(self) -> None:
+        """Another signal: the server itself ends (TERM), or at once (INT, QUIT)."""
+        if self.worker.quick:
+            self._patience.cancel()
+        for connection in list(self.connections):
+            connection.begin_drain()
 
     async def _go_away(self, cancel_at: float) -> None:
         """Close WebSockets one after the other: their clients come back as soon as they are closed."""
@@ -278,3 +312,9 @@ class Service:
         if self._websocket_settings is None:
             self._websocket_settings = WebSocketSettings.from_config(self.worker.cfg)
         return self._websocket_settings
+
+
+def _halfway(deadline: float) -> float:
+    """Between now and ``deadline``, seconds of trio's clock."""
+    now = trio.current_time()
+    return now + (deadline - now) / 2

@@ -36,8 +36,8 @@ class SocketCycle:
     """
 
     __slots__ = (
-        "_connection", "_ending", "_helpers", "_pinging", "_returned", "_scope", "_sending", "_turn",
-        "_urgent", "entry", "reason", "session",
+        "_connection", "_end_scope", "_ending", "_ping_scope", "_pinging", "_returned", "_scope", "_sending",
+        "_turn", "_urgent", "entry", "reason", "session",
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +50,9 @@ class SocketCycle:
         self._scope = scope
         self._sending = trio.Lock()
         self._urgent = bytearray()
-        self._helpers = trio.CancelScope()
+        # Two, because either task may begin first: an application may close at once after its accept.
+        self._ping_scope = trio.CancelScope()
+        self._end_scope = trio.CancelScope()
         self._ending = self._pinging = self._returned = False
         self._turn = 0
         connection.link.on_progress = self._progress
@@ -81,10 +83,10 @@ class SocketCycle:
             for piece in self.session.send(message):
                 await self._connection.link.write(piece)
                 await self._take_turn()
+        except WebSocketClosed:
+            raise  # by the session: after our own close, the client's answer to that is still to come
         except ClientDisconnected as error:
             self._client_gone()
-            if isinstance(error, WebSocketClosed):
-                raise
             raise WebSocketClosed(f"the client has gone: {error}") from error
         except trio.Cancelled:
             if self._connection.link.broken:
@@ -119,7 +121,8 @@ class SocketCycle:
         own, cancelled = divide(error)
         self._finish(error, own)
         del error, own  # their tracebacks refer to this frame
-        self._helpers.cancel()
+        self._ping_scope.cancel()
+        self._end_scope.cancel()
         if cancelled is not None:
             raise cancelled
         await self._await_end()
@@ -161,6 +164,10 @@ class SocketCycle:
         """End the application; what it shields may take its time."""
         self.reason = self.reason or reason
         self._scope.cancel()
+
+    def time_out(self) -> bool:
+        """``request_timeout`` is about requests: pings and their answers decide how long this lasts."""
+        return False
 
     # For the reader
 
@@ -205,7 +212,7 @@ class SocketCycle:
 
     async def _ping(self) -> None:
         session = self.session
-        with self._helpers:
+        with self._ping_scope:
             while True:
                 await self._write_urgent(session.tick(trio.current_time()))
                 if session.must_close:
@@ -217,10 +224,10 @@ class SocketCycle:
     async def _end(self) -> None:
         """The WebSocket has ended or is about to; the application may not know it yet."""
         session, connection = self.session, self._connection
-        self._helpers.cancel()
+        self._ping_scope.cancel()
         if self._returned:
             return  # then the connection's task does the rest
-        with trio.CancelScope() as self._helpers:
+        with self._end_scope:
             by_application = session.closing and not session.leaving
             await self._await_end()
             connection.link.half_close()

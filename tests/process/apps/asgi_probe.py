@@ -1,7 +1,8 @@
 """An ASGI application that misbehaves on request: ``LIFESPAN`` says how its start ends."""
 
-import asyncio
 import os
+
+import anyio
 
 
 async def app(scope, receive, send):
@@ -21,7 +22,8 @@ async def lifespan(receive, send):
         raise RuntimeError("no lifespan")
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    print("lifespan shut down", flush=True)
+    # In one piece: print may write the end of the line by itself, after another worker's line.
+    os.write(1, b"lifespan shut down\n")
     await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -34,6 +36,6 @@ async def http(scope, receive, send):
         await send({"type": "http.response.body", "body": b"data: end\n\n"})
     elif path == "/stubborn":
         await send({"type": "http.response.body", "body": b"data: begin\n\n", "more_body": True})
-        await asyncio.sleep(600)
+        await anyio.sleep(600)
     else:
         await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
