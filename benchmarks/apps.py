@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Environ = dict[str, Any]
 
 PIECE = 64 * 1024
+MEGABYTE = 1024 * 1024
 GREETING = b"Hello, World!"
 ITEMS = [{"id": n, "name": f"item {n}", "price": n * 1.25} for n in range(20)]
 
@@ -53,15 +54,32 @@ def _generated(size: int) -> Iterator[bytes]:
         yield b"x" * min(PIECE, size - start)
 
 
+def pieces(environ: Environ) -> tuple[str, Iterable[bytes], int | None]:
+    """1 MB in as many pieces as the query string says, of unknown length in all."""
+    count = int(environ["QUERY_STRING"])
+    return "application/octet-stream", (b"x" * (MEGABYTE // count) for _ in range(count)), None
+
+
 def pid(environ: Environ) -> tuple[str, Iterable[bytes], int]:
     body = str(os.getpid()).encode()
     return "text/plain", [body], len(body)
 
 
-ROUTES = {"/": hello, "/items": items, "/echo": echo, "/upload": upload, "/download": download, "/pid": pid}
+ROUTES = {
+    "/": hello,
+    "/items": items,
+    "/echo": echo,
+    "/upload": upload,
+    "/download": download,
+    "/pieces": pieces,
+    "/pid": pid,
+}
 
 
 def app(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
     kind, body, length = ROUTES[environ["PATH_INFO"]](environ)
-    start_response("200 OK", [("Content-Type", kind), ("Content-Length", str(length))])
+    headers = [("Content-Type", kind)]
+    if length is not None:
+        headers.append(("Content-Length", str(length)))
+    start_response("200 OK", headers)
     return body

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from apps import GREETING, ITEMS, PIECE
+from apps import GREETING, ITEMS, MEGABYTE, PIECE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,6 +59,16 @@ async def socket(receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
 
 
+async def pieces(scope: Scope, receive: Receive, send: Send) -> None:
+    """1 MB in as many pieces as the query string says, of unknown length in all."""
+    count = int(scope["query_string"])
+    headers = [(b"content-type", b"application/octet-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(count):
+        await send({"type": "http.response.body", "body": b"x" * (MEGABYTE // count), "more_body": True})
+    await send({"type": "http.response.body"})
+
+
 async def pid(scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, b"text/plain", str(os.getpid()).encode())
 
@@ -73,7 +83,15 @@ async def head(send: Send, kind: bytes, length: int) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
-ROUTES = {"/": hello, "/items": items, "/echo": echo, "/upload": upload, "/download": download, "/pid": pid}
+ROUTES = {
+    "/": hello,
+    "/items": items,
+    "/echo": echo,
+    "/upload": upload,
+    "/download": download,
+    "/pieces": pieces,
+    "/pid": pid,
+}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -36,12 +36,13 @@ RATE_GOALS = {
 }
 ASGI, TRIO = "asgi", "asgi on trio"
 STREAM = "1 MB, streamed"
+PIECES = "1 MB in 1,000 pieces"
 ASGI_PEERS = {f"{REGISTRY}, uvloop": 1.5, "uvicorn": 1.4, "granian, uvloop": 1.0}
 TRIO_PEERS = {"hypercorn": 12.0, "uvicorn": 2.0}
 RATE_GOALS |= {
     (worker, scenario, peer): least
     for worker, peers in ((ASGI, ASGI_PEERS), (TRIO, TRIO_PEERS))
-    for scenario in (HELLO, CROWD, "10 kB POST, echoed", STREAM)
+    for scenario in (HELLO, CROWD, "10 kB POST, echoed", STREAM, PIECES)
     for peer, least in peers.items()
 }
 WORKERS = ("gthread", "sync", ASGI, TRIO)

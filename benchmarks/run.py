@@ -29,6 +29,7 @@ SCENARIOS = (
     Scenario("20 items of JSON", path="/items"),
     Scenario("10 kB POST, echoed", path="/echo", post=10_000),
     Scenario("1 MB, streamed", path="/download?1000000"),
+    Scenario("1 MB in 1,000 pieces", path="/pieces?1000"),
 )
 
 

@@ -79,9 +79,15 @@ class Cycle(HttpExchange):
             return  # a head, which waits for the first of the body
         link = self._link
         if type(data) is not bytes:
+            link.flush()
             await send_file(link, self, data.path)  # type: ignore[union-attr]
         elif data:
-            link.transport.write(data)
+            if self.stage is not _DONE:
+                link.write_piece(data)
+            elif link.held:
+                link.write(data)
+            else:
+                link.transport.write(data)
         if self.stage is _DONE:
             link.response_over(self, leftover=True)
         elif link.write_paused:
@@ -97,7 +103,7 @@ class Cycle(HttpExchange):
         if error is not None or self.stage is not _DONE:
             data = service.ledger.conclude(self.entry, self, error, self.reason)
             if data and not link.lost:
-                link.transport.write(data)
+                link.write(data)
             if isinstance(error, (SystemExit, KeyboardInterrupt)):
                 service.leave_with(error)
         if self.responded:
@@ -121,7 +127,7 @@ class Cycle(HttpExchange):
         link = self._link
         data = self.cut_off(504, date=link.service.ledger.date())
         if data and not link.lost:
-            link.transport.write(data)
+            link.write(data)
         link.response_over(self, leftover=True)
         self.cancel("it took longer than request_timeout")
         return True

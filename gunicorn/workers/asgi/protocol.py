@@ -191,6 +191,8 @@ class Connection(FlowControl):
         """
         if cycle.responded:
             return
+        if self.held:
+            self.flush()
         cycle.responded = True
         self._current = None
         self._leftovers += leftover
@@ -261,7 +263,7 @@ class Connection(FlowControl):
             self._advance()
 
     def _refuse(self, error: ProtocolError) -> None:
-        self.transport.write(self.service.ledger.refuse(self.peer, error))
+        self.write(self.service.ledger.refuse(self.peer, error))
         self._linger()
 
     # For receive()
@@ -272,7 +274,7 @@ class Connection(FlowControl):
         if wanted:
             data = exchange.begin_body()
             if data:
-                self.transport.write(data)
+                self.write(data)
             self.alarms.set(Wait.BODY, self.service.body_timeout)
         try:
             await self.arrival()
@@ -342,7 +344,12 @@ class Connection(FlowControl):
         if self._eof or self.lost or not transport.can_write_eof():
             self.close()
             return
-        transport.write_eof()
+        self.flush()
+        try:
+            transport.write_eof()
+        except OSError:  # the client has reset the connection, which nobody has read yet
+            self.close()
+            return
         self.resume_reading()
         self._wait_for_end()
 
@@ -350,6 +357,7 @@ class Connection(FlowControl):
         """Send what is left, and close."""
         self._phase = _Phase.CLOSED
         if not self.lost:
+            self.flush()
             self.transport.close()
             self._wait_for_end()
 
