@@ -109,7 +109,8 @@ class Connection(FlowControl):
         http.receive_data(data)
         if self._current is None:
             self._advance()
-            if len(data) > READ_LIMIT:
+            # Only behind a request: a head that is not complete needs more.
+            if len(data) > READ_LIMIT and self._current is not None:
                 self.limit_backlog()
             return
         if self._arrival is not None:
@@ -248,7 +249,8 @@ class Connection(FlowControl):
         self.alarms.set(_IDLE, self.service.keepalive)
         if more:
             self._advance()
-            self.limit_backlog()
+            if self._current is not None:
+                self.limit_backlog()
         elif self._eof:
             self.close()
         elif self.service.draining and not self.service.worker.retired:
