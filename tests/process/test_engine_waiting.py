@@ -217,9 +217,7 @@ def test_many_connections_leave_nothing_behind(kind):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
         worker.slot_idle()
         # A connection is counted out before its descriptor is closed.
-        wait_until(
-            lambda: len(os.listdir(f"/proc/{worker.pid}/fd")) <= before, what=f"{before} descriptors again"
-        )
+        wait_until(lambda: len(os.listdir(f"/proc/{worker.pid}/fd")) <= before, what="the descriptors")
         assert "Traceback" not in worker.log()
 
 
