@@ -24,6 +24,8 @@ from asgi_worker import AsgiWorker, Notes, answer, body, start
 from engine_worker import read_until
 from harness import wait_until
 
+pytestmark = pytest.mark.slow
+
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 CURL = shutil.which("curl")
 POOL = 8

@@ -15,9 +15,12 @@ from asgi_exam import LOOPS, Exam
 from asgi_worker import answer, body, read_body, start
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no browser: neither chromium, chromium-browser nor google-chrome is on PATH"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no browser: neither chromium, chromium-browser nor google-chrome is on PATH"
+    ),
+]
 # It needs no screen, no user and no other host than the worker's.
 OPTIONS = [
     "--headless",

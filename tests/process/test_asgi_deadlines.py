@@ -18,6 +18,8 @@ from websockets.sync.client import connect
 from gunicorn.process.messages import BootFailed, WorkerLeaving, WorkerReady
 from gunicorn.process.slots import SlotState
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["asyncio", "uvloop", "trio"])
 def loop(request: pytest.FixtureRequest) -> str:

@@ -21,6 +21,8 @@ from websockets.sync.client import connect
 
 from gunicorn.process.slots import SlotState
 
+pytestmark = pytest.mark.slow
+
 WORKERS = 2
 LONGER_THAN_A_STOP_WAITS = 2.5
 ANSWER = """

@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import anyio
+import pytest
 from harness import Server, wait_until
 
 from gunicorn.dirty import DirtyClient, DirtyError
+
+pytestmark = pytest.mark.slow
 
 Serve = Callable[..., Server]
 WORK = "dirty_tasks:Work"

@@ -16,6 +16,8 @@ from load import Load
 
 from gunicorn.dirty import DirtyClient, DirtyConnectionError, DirtyError
 
+pytestmark = pytest.mark.slow
+
 Serve = Callable[..., Server]
 APP = "changing:Changing"
 TIMEOUT = 10.0

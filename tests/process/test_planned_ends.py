@@ -10,6 +10,8 @@ import pytest
 from harness import PROMPT, wait_gone, wait_until
 from load import Load
 
+pytestmark = pytest.mark.slow
+
 LEAKY = """
 import os, time
 time.sleep(float(os.environ.get("BOOT", "0")))

@@ -12,6 +12,8 @@ import pytest
 from harness import is_running, wait_gone, wait_until
 from load import Census, Load
 
+pytestmark = pytest.mark.slow
+
 # A worker's code must have been imported before the test breaks the file.
 LOADED = "def post_worker_init(worker):\n    worker.log.info('Loaded in %s', worker.pid)\n"
 ANSWER = """
@@ -62,7 +64,6 @@ def test_reloads_lose_no_request_and_serve_the_new_code(serve, workers, tmp_path
     assert census.most <= WORKERS + 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("keep_alive", [False, True], ids=["close", "keep-alive"])
 def test_a_reload_every_moment_loses_no_request(serve, workers, tmp_path, keep_alive):
     """Faster than a reload can be through: each HUP calls off what the one before it has not done."""

@@ -11,6 +11,8 @@ import pytest
 from harness import Server, is_running, wait_gone, wait_until
 from load import Load
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ("--upgrade-in-place", "-w", "2")
 # A worker's code must have been imported before the test breaks the file.
 LOADED = "def post_worker_init(worker):\n    worker.log.info('Loaded in %s', worker.pid)\n"
