@@ -68,7 +68,7 @@ def test_reloads_lose_no_request_and_serve_the_new_code(serve, loop, tmp_path, k
     server.wait_workers(WORKERS)
     with Load(server, keep_alive=keep_alive) as load, Census(server) as census:
         for number in (1, 2):
-            before = server.workers()
+            before = server.wait_workers(WORKERS)
             deploy(tmp_path, f"v{number}")
             server.signal(signal.SIGHUP)
             wait_gone(*before)

@@ -52,7 +52,7 @@ def test_reloads_lose_no_request_and_serve_the_new_code(serve, workers, tmp_path
     # In the end it is the newest version that serves, and each one served on the way.
     with Load(server, keep_alive=keep_alive) as load, Census(server) as census:
         for number in (1, 2, 3):
-            before = server.workers()
+            before = server.wait_workers(WORKERS)
             deploy(tmp_path, f"v{number}")
             server.signal(signal.SIGHUP)
             wait_gone(*before)

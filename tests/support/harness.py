@@ -158,6 +158,8 @@ def server_environment(extra: Mapping[str, str | None] = {}, home: Path | None =
     env = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [extra.get("PYTHONPATH"), str(APPS)]))
     env["PYTHONUNBUFFERED"] = "1"
+    # Two versions of a module that are written within a second, of the same size, have the same bytecode file.
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
     if home is not None:
         env["HOME"] = str(home)
     for name, value in extra.items():
