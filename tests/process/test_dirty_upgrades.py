@@ -22,7 +22,8 @@ Serve = Callable[..., Server]
 APP = "changing:Changing"
 TIMEOUT = 10.0
 CODE = """
-import os
+import os, sys
+print("changing was loaded", file=sys.stderr, flush=True)
 from dirty_tasks import Work
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -86,6 +87,8 @@ def start(serve: Serve, tmp_path: Path) -> Callable[..., Server]:
         pool = ("--dirty-app", APP, "--dirty-workers", "2", "--dirty-timeout", "20")
         server = serve(*pool, *options, app="changing:app", env=env)
         call(server.get(), "version")
+        # By the web worker and both dirty workers: a later one would load what the test writes.
+        wait_until(lambda: server.count("changing was loaded") >= 3, what="all workers")
         return server
 
     return start

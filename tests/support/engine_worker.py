@@ -60,7 +60,8 @@ class EngineWorker:
     def __enter__(self) -> EngineWorker:
         self.logger = self.cfg.logger_class(self.cfg)
         self.listeners = create_listeners(self.cfg, self.logger)
-        self.slot = Slots.create(1)[0]
+        self._slots = Slots.create(1)
+        self.slot = self._slots[0]
         self.channel, theirs = Channel.pair()
         self.pid = os.fork()
         if not self.pid:
@@ -176,6 +177,7 @@ class EngineWorker:
                 self.wait()
         finally:
             os.close(self.pidfd)
+            os.close(self._slots.fd)  # the memory stays as long as somebody looks at it
             self.channel.close()
             for listener in self.listeners:
                 listener.close()
