@@ -158,7 +158,7 @@ def server_environment(extra: Mapping[str, str | None] = {}, home: Path | None =
     env = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [extra.get("PYTHONPATH"), str(APPS)]))
     env["PYTHONUNBUFFERED"] = "1"
-    # Two versions of a module that are written within a second, of the same size, have the same bytecode file.
+    # Versions of a module that are written within a second, and of one size, share a bytecode file.
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     if home is not None:
         env["HOME"] = str(home)
