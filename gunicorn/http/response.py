@@ -161,11 +161,35 @@ def has_no_body(status: int) -> bool:
     return status in _BODILESS
 
 
-class TextHeads(dict[tuple[str, tuple[tuple[str, str], ...]], "ResponseHead"]):
-    """Heads of text by the status and the fields that make them, for applications that repeat themselves.
+class _Heads(dict[Any, "ResponseHead"]):
+    """Heads by the status and the fields that make them, for applications that repeat themselves.
 
     What may be kept of a field decides on a head, too: one with a cookie is made anew each time. Bounded: it
     starts again when it is full.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: _Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def __missing__(self, key: tuple[Any, tuple[Any, ...]]) -> ResponseHead:
+        passing = self._lines.passing
+        head = self._make(*key)
+        # Another thread that counts meanwhile only keeps this one from being kept.
+        if passing == self._lines.passing and len(key[1]) <= _MAX_FIELDS:
+            if len(self) >= _MAX_HEADS:
+                self.clear()
+            self[key] = head
+        return head
+
+    def _make(self, status: Any, fields: tuple[Any, ...]) -> ResponseHead:
+        raise NotImplementedError
+
+
+class TextHeads(_Heads):
+    """For the text of WSGI.
 
     Args:
         parse_status: From the status, as it is given, to code and phrase.
@@ -174,35 +198,23 @@ class TextHeads(dict[tuple[str, tuple[tuple[str, str], ...]], "ResponseHead"]):
     __slots__ = ("_parse_status",)
 
     def __init__(self, parse_status: Callable[[str], tuple[int, bytes]]) -> None:
-        super().__init__()
+        super().__init__(_TEXT_LINES)
         self._parse_status = parse_status
 
-    def __missing__(self, key: tuple[str, tuple[tuple[str, str], ...]]) -> ResponseHead:
-        status, fields = key
-        passing = _TEXT_LINES.passing
-        head = ResponseHead(*self._parse_status(status), fields, text=True)
-        # Another thread that counts meanwhile only keeps this one from being kept.
-        if passing == _TEXT_LINES.passing and len(fields) <= _MAX_FIELDS:
-            if len(self) >= _MAX_HEADS:
-                self.clear()
-            self[key] = head
-        return head
+    def _make(self, status: str, fields: tuple[tuple[str, str], ...]) -> ResponseHead:
+        return ResponseHead(*self._parse_status(status), fields, text=True)
 
 
-class OctetHeads(dict[tuple[int, tuple[tuple[bytes, bytes], ...]], "ResponseHead"]):
-    """As ``TextHeads``, for the bytes of ASGI, whose own Server and Date go out."""
+class OctetHeads(_Heads):
+    """For the bytes of ASGI, whose own Server and Date go out."""
 
     __slots__ = ()
 
-    def __missing__(self, key: tuple[int, tuple[tuple[bytes, bytes], ...]]) -> ResponseHead:
-        status, fields = key
-        passing = _LINES.passing
-        head = ResponseHead(status, b"", fields, keep_server_and_date=True)
-        if passing == _LINES.passing and len(fields) <= _MAX_FIELDS:
-            if len(self) >= _MAX_HEADS:
-                self.clear()
-            self[key] = head
-        return head
+    def __init__(self) -> None:
+        super().__init__(_LINES)
+
+    def _make(self, status: int, fields: tuple[tuple[bytes, bytes], ...]) -> ResponseHead:
+        return ResponseHead(status, b"", fields, keep_server_and_date=True)
 
 
 def check_fields(headers: Iterable[Field]) -> bytes:
