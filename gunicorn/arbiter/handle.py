@@ -130,8 +130,8 @@ class Handle:
         """
         async with self._dumping:
             text = await self._ask_for_stacks(LOOK_SIGNAL, LOOK_WAIT) if LOOK_SIGNAL else ""
-            # Its main thread is held up by C code. Where that has the interpreter lock no frame changes; where it
-            # has not, other threads may run on, and the race of which ``stacks`` tells is what is left of it.
+            # Its main thread is held up by C code. If that has the interpreter lock no frame changes; where
+            # it has not, other threads may run on: the race of which ``process.stacks`` tells is still there.
             return without_writer(text) or await self._ask_for_stacks(STACK_SIGNAL, DUMP_WAIT)
 
     async def dump_stacks(self) -> str:
