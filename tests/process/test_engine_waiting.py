@@ -234,7 +234,7 @@ def test_three_thousand_connections_leave_nothing_behind(kind):
             worker.get()
             before = len(os.listdir(f"/proc/{worker.pid}/fd"))
             peaks = []
-            for _ in range(3):
+            for _ in range(6):
                 with ExitStack() as stack:
                     for sock in [stack.enter_context(worker.connect()) for _ in range(count)]:
                         sock.sendall(GET)
@@ -246,8 +246,10 @@ def test_three_thousand_connections_leave_nothing_behind(kind):
                 lambda: len(os.listdir(f"/proc/{worker.pid}/fd")) <= before,
                 what=f"{before} descriptors again",
             )
-            print(f"peak memory with {count} connections, three times: {peaks}")
-            assert peaks[2] - peaks[0] < 2 << 20
+            print(f"peak memory with {count} connections, six times: {peaks}")
+            # The allocator takes a step of a megabyte or two now and then; what leaks a few objects for each
+            # connection takes one every time.
+            assert peaks[-1] - peaks[0] < 400 * 5 * count
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
