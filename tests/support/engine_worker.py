@@ -66,7 +66,7 @@ class EngineWorker:
         self.channel, theirs = Channel.pair()
         self.pid = os.fork()
         if not self.pid:
-            gc.freeze()  # as a mold does: what the tests have made is no reason for the collector to wait longer
+            gc.freeze()  # as a mold does: the collector would wait for a quarter of what the tests have made
             self._live(theirs)
         theirs.close()
         self.pidfd = os.pidfd_open(self.pid)
