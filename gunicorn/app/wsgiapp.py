@@ -29,7 +29,7 @@ class WSGIApplication(Application):
         """The application named on the command line, and the process title that follows from it."""
         self.app_uri = None
         if opts.paste is not None:
-            from gunicorn.app.pasterapp import get_wsgi_app_name, paste_settings
+            from gunicorn.app.pastedeploy import get_wsgi_app_name, paste_settings
 
             self.app_uri = get_wsgi_app_name(opts.paste)
             return paste_settings(opts.paste)
@@ -61,7 +61,7 @@ class WSGIApplication(Application):
         """
         assert self.app_uri is not None
         if self.cfg.paste is not None:
-            from gunicorn.app.pasterapp import get_wsgi_app
+            from gunicorn.app.pastedeploy import get_wsgi_app
 
             return get_wsgi_app(self.app_uri, defaults=self.cfg.paste_global_conf)
         from gunicorn.util import import_app

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from gunicorn.arbiter.actions import Action
     from gunicorn.arbiter.boot import Boot
-    from gunicorn.arbiter.control import Control
     from gunicorn.arbiter.foundry import Foundry
     from gunicorn.arbiter.master import Master
     from gunicorn.arbiter.notify import Notifier
@@ -32,6 +31,13 @@ if TYPE_CHECKING:
     from gunicorn.process.listeners import Listener
 
 __all__ = ["Reload"]
+
+
+class Herald(Protocol):
+    """Who is told what becomes of a reload."""
+
+    def reload_started(self) -> None: ...
+    def reload_failed(self, reason: str) -> None: ...
 
 
 class Supervisor(Protocol):
@@ -42,8 +48,9 @@ class Supervisor(Protocol):
     roster: Roster
     foundry: Foundry
     notifier: Notifier
-    control: Control
 
+    @property
+    def control(self) -> Herald: ...
     def execute(self, actions: Sequence[Action]) -> None: ...
     def start_service(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None: ...
     def only_generation(self, generation: int) -> bool: ...

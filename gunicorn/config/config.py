@@ -91,7 +91,7 @@ class Config:
         """The argument parser of the command, made from the table."""
         from gunicorn.config.parser import build_parser
 
-        return build_parser(self)
+        return build_parser(self.settings.values(), self.prog, self.usage)
 
     @property
     def sources(self) -> Mapping[str, Source]:

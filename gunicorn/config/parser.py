@@ -10,7 +10,6 @@ from gunicorn import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gunicorn.config.config import Config
     from gunicorn.config.setting import Setting
 
 __all__ = ["COMMAND_LINE", "Parser", "build_parser", "separate_optional_values"]
@@ -27,11 +26,11 @@ class Parser(argparse.ArgumentParser):
         super().error(message if self.layer == COMMAND_LINE else f"in {self.layer}: {message}")
 
 
-def build_parser(cfg: Config) -> Parser:
+def build_parser(settings: Iterable[Setting], prog: str | None, usage: str | None) -> Parser:
     """A parser with every flag, grouped by section. All defaults are None, to tell "not given"."""
     # Everything goes into groups: an argument that is added to the parser itself makes argparse create a help
     # formatter, and that imports shutil with its compressors at every start.
-    parser = Parser(prog=cfg.prog, usage=cfg.usage, add_help=False)
+    parser = Parser(prog=prog, usage=usage, add_help=False)
     general = parser.add_argument_group("options")
     general.add_argument("-h", "--help", action="help", help="Show this help, then exit.")
     version = f"%(prog)s (version {__version__})"
@@ -40,7 +39,7 @@ def build_parser(cfg: Config) -> Parser:
     )
     general.add_argument("args", nargs="*", help=argparse.SUPPRESS)
     groups: dict[str, argparse._ArgumentGroup] = {}
-    for setting in cfg.settings.values():
+    for setting in settings:
         if setting.cli:
             group = groups.get(setting.section) or parser.add_argument_group(setting.section)
             groups[setting.section] = group

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from gunicorn.workers.base import Worker
+    from collections.abc import Sequence
+
+    from gunicorn.process.slots import Slot
 
 __all__ = ["Heartbeat"]
+
+
+class Worker(Protocol):
+    """What a beat needs of the worker."""
+
+    slot: Slot | None
+    cfg: Any
+
+    @property
+    def PIPE(self) -> Sequence[int]: ...
 
 
 class Heartbeat:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpRequestParser
 
-from gunicorn.http.engines import NAME_PREFIX, EngineError
+from gunicorn.http.engines.engine import NAME_PREFIX, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import h11
 
-from gunicorn.http.engines import NAME_PREFIX, EngineError
+from gunicorn.http.engines.engine import NAME_PREFIX, EngineError
 
 __all__ = ["ReferenceEngine"]
 
