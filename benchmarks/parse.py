@@ -17,7 +17,7 @@ from gunicorn.http import Peer, Policy, Request, ServerConnection
 from gunicorn.http.engines import engine_factory
 from gunicorn.http.response import ResponseHead
 from gunicorn.http.state import Client, Server
-from gunicorn.wsgi.environ import add_line, connection_environ, fields_environ, worker_environ
+from gunicorn.wsgi.environ import add_client, add_line, fields_environ, listener_environ, worker_environ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,13 +93,15 @@ def to_environ(connection: ServerConnection, request: bytes) -> Callable[[], obj
     """Bytes to a WSGI environ, with fields that are new."""
     read = parse(connection, request)
     base = worker_environ(SimpleNamespace(workers=2), logging.getLogger("benchmark"), multithread=True)
-    with socket.socket() as sock:
-        base = connection_environ(base, sock, ("127.0.0.1", 8000), Peer("127.0.0.1", 50000))
+    base = listener_environ(base, ("127.0.0.1", 8000))
+    sock = socket.socket()
+    sock.close()
 
     def run() -> object:
         event = read()
         environ = fields_environ(base, event)
         add_line(environ, event)
+        add_client(environ, sock, "127.0.0.1", "50000")
         return environ
 
     return run

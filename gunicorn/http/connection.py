@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from gunicorn.http.engines import Engine
     from gunicorn.http.events import Peer, Request
+    from gunicorn.http.known import KnownHeads
     from gunicorn.http.policy import Policy
 
 __all__ = ["ServerConnection"]
@@ -63,6 +64,8 @@ class ServerConnection(Receiving):
         secure: TLS ends here.
         shares_requests: The driver and what it calls never change the headers of a request. A request that
             is byte for byte the one before is then the same object.
+        heads: What this connection shares with others, instead of remembering the last request itself; with
+            ``shares_requests``. A request from there (``known``) has no peer.
     """
 
     __slots__ = ("_closing", "_framing", "_response_left")
@@ -75,11 +78,18 @@ class ServerConnection(Receiving):
         engine: Engine | None = None,
         secure: bool = False,
         shares_requests: bool = False,
+        heads: KnownHeads | None = None,
     ) -> None:
-        super().__init__(policy, peer, engine=engine, secure=secure, shares_requests=shares_requests)
+        super().__init__(
+            policy, peer, engine=engine, secure=secure, shares_requests=shares_requests, heads=heads
+        )
         self._closing = False
         self._framing = _NO_BODY
         self._response_left = 0
+
+    def renew(self) -> None:
+        """Be as new, for another connection with a peer (to be set) that is trusted as much as this one's."""
+        self._begin()
 
     # What a driver asks before it goes on.
 
@@ -296,7 +306,8 @@ class ServerConnection(Receiving):
 
     def send_data(self, data: bytes) -> bytes:
         """As ``send`` of a ``Data``, which a driver with many pieces need not make."""
-        self._server = next_server(self._server, _DATA)
+        if self._server is not _RESPONDING:
+            self._server = next_server(self._server, _DATA)
         if self._framing is _LENGTH:
             # Never more than was announced: the rest would be taken for the next response.
             data = data[: self._response_left]

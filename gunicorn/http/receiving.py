@@ -18,6 +18,7 @@ from gunicorn.http.state import Client, ClientInput, Server, ServerInput, next_c
 if TYPE_CHECKING:
     from gunicorn.http.engines import Engine
     from gunicorn.http.events import Event, Peer, Request
+    from gunicorn.http.known import KnownHead, KnownHeads
     from gunicorn.http.policy import Policy
 
 __all__ = ["Receiving"]
@@ -48,6 +49,7 @@ class Receiving:
         "_drained",
         "_eof",
         "_fault",
+        "_heads",
         "_leading_crlf",
         "_persistent",
         "_policy",
@@ -56,6 +58,7 @@ class Receiving:
         "_scanner",
         "_server",
         "fields_repeated",
+        "known",
     )
 
     def __init__(
@@ -66,13 +69,26 @@ class Receiving:
         engine: Engine | None = None,
         secure: bool = False,
         shares_requests: bool = False,
+        heads: KnownHeads | None = None,
     ) -> None:
         self._policy = policy
+        self._heads = heads
         self._reader = RequestReader(
-            policy, engine or policy.new_engine(), peer, secure=secure, shares_requests=shares_requests
+            policy,
+            engine or policy.new_engine(),
+            peer,
+            secure=secure,
+            shares_requests=shares_requests,
+            known=heads,
         )
         self._buffer = ReceiveBuffer()
-        self._client = _AWAITING_HEAD if policy.proxy_protocol is ProxyMode.OFF else Client.OPENING
+        self.known: KnownHead | None = None
+        """The head of the request, where it is one of the shared ``heads``."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._buffer.skip_to(len(self._buffer.data))
+        self._client = _AWAITING_HEAD if self._policy.proxy_protocol is ProxyMode.OFF else Client.OPENING
         # The other half's, but it is a request that moves it first.
         self._server = Server.IDLE
         self._eof = False
@@ -81,7 +97,8 @@ class Receiving:
         self._leading_crlf = False
         self._request: Request | None = None
         self.fields_repeated = False
-        """The request has the very same fields as the one before it: what was made of them is good again."""
+        """The request has the very same fields as the one before it: what was made of them is good again.
+        A driver that gave ``heads`` asks for ``known`` instead."""
         # What follows is set anew by each request, or by each that has a body.
         self._persistent = True
         self._decoder: ChunkedDecoder | None = None
@@ -90,6 +107,20 @@ class Receiving:
         self._drained = 0
 
     # What a driver asks before it waits.
+
+    @property
+    def failed(self) -> bool:
+        """The peer broke a rule."""
+        return self._fault is not None
+
+    @property
+    def peer(self) -> Peer:
+        """The socket's peer, or the one that a PROXY header announced."""
+        return self._reader.peer
+
+    @peer.setter
+    def peer(self, peer: Peer) -> None:
+        self._reader.peer = peer
 
     @property
     def idle(self) -> bool:
@@ -132,6 +163,26 @@ class Receiving:
                 self._buffer.append(data)
             else:
                 self._buffer.data = data
+
+    def receive_again(self, data: bytes, guess: KnownHead | None) -> Request | None:
+        """``receive_data`` and ``next_event`` at once, if ``data`` is that request and nothing else.
+
+        Only for a connection that is ``idle``, and whose driver gave ``heads``.
+
+        Args:
+            guess: What the connection has said last (``known``).
+
+        Returns:
+            None: ask for events.
+        """
+        self.known = guess
+        if guess is None or data != guess.whole:
+            self.receive_data(data)
+            return None
+        self._request = request = guess.request
+        # No head is known that ends the connection.
+        self._client, self._server, self._persistent, self._decoder = _WITHOUT_BODY, _RESPONSE_DUE, True, None
+        return request
 
     def next_event(self) -> Event:
         """The next thing that the received bytes say.
@@ -200,8 +251,13 @@ class Receiving:
         return _CONNECTION_CLOSED
 
     def _receive_head(self) -> Event:
-        # A head that came in pieces has a scanner, which counts from its start: it must be the one to finish.
-        request = self._reader.read_again(self._buffer) if self._scanner is None else None
+        if self._scanner is not None:
+            # The head came in pieces: the scanner, which counts from its start, must be the one to finish.
+            request = self.known = None
+        elif self._heads is None:
+            request = self._reader.read_again(self._buffer)
+        else:
+            request = self._read_known(self._heads)
         self.fields_repeated = request is not None
         if request is None:
             request = self._read_head()
@@ -217,6 +273,10 @@ class Receiving:
             self._client = _WITHOUT_BODY
             self._decoder = None
         return request
+
+    def _read_known(self, heads: KnownHeads) -> Request | None:
+        self.known = known = heads.find(self._buffer, self.known)
+        return None if known is None else known.request
 
     def _read_head(self) -> Request | None:
         buffer = self._buffer

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gunicorn.http.buffer import ReceiveBuffer
     from gunicorn.http.engines import Engine
     from gunicorn.http.events import Headers, Peer
+    from gunicorn.http.known import KnownHeads
     from gunicorn.http.policy import Policy
 
 __all__ = ["RequestReader"]
@@ -47,17 +48,26 @@ class RequestReader:
             or passed through, the proxy that is connected.
         secure: TLS ends here.
         shares_requests: Nobody changes the headers of a request, so that one said twice may be one object.
+        known: Is told what was said, instead of its being remembered here.
     """
 
     __slots__ = (
-        "_engine", "_fields", "_headers", "_last", "_lenient", "_line", "_policy", "_request", "_said",
-        "_scheme", "_secure", "_shares", "_trusted", "peer",
+        "_engine", "_fields", "_headers", "_known", "_last", "_lenient", "_line", "_policy", "_request",
+        "_said", "_scheme", "_secure", "_shares", "_trusted", "peer",
     )  # fmt: skip
 
     def __init__(
-        self, policy: Policy, engine: Engine, peer: Peer, *, secure: bool, shares_requests: bool = False
+        self,
+        policy: Policy,
+        engine: Engine,
+        peer: Peer,
+        *,
+        secure: bool,
+        shares_requests: bool = False,
+        known: KnownHeads | None = None,
     ) -> None:
         self._policy = policy
+        self._known = known
         self._engine = engine
         self._secure = secure
         self._shares = shares_requests
@@ -193,8 +203,11 @@ class RequestReader:
             )
         )
         if 0 < len(head) <= _REMEMBERED and request.keep_alive and authority is None and not http_1_0:
-            self._headers = headers if self._shares else headers.copy()
-            self._last = request, head
+            if self._known is not None:
+                self._known.add(head, request)
+            else:
+                self._headers = headers if self._shares else headers.copy()
+                self._last = request, head
         return request
 
     def _replace_host(self, authority: bytes, scheme: bytes | None, headers: Headers) -> Headers:

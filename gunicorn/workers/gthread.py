@@ -68,11 +68,12 @@ class ThreadWorker(EngineWorker):
     def _serve(self, engine: Engine) -> None:
         """One thread of the pool: one event at a time, from the event to the last byte of the answer."""
         take, dispatch, lost = self.shift.take, engine.dispatch, self.lost
+        me = object()
         try:
             while not self.stopping:
                 event = take()
                 if event is not None:
-                    dispatch(*event)
+                    dispatch(*event, me)
                 if lost and threading.get_ident() in lost:
                     # The number may be given to another thread from here on.
                     lost.discard(threading.get_ident())

@@ -1,8 +1,8 @@
 """From a request head to a WSGI environ (PEP 3333, RFC 3875).
 
-Four layers, each copied into the next: what is constant in the worker, on the connection, with the same
-fields, in the request. Clients repeat their fields, so most requests only pay for the last. All strings are
-latin-1 (PEP 3333, "Unicode Issues").
+Four layers, each copied into the next: what is constant in the worker, behind the listener, with the same
+fields, in the request. Clients repeat their fields, so most requests only pay for the last, and for the
+client, who alone has nothing in common with others. All strings are latin-1 (PEP 3333, "Unicode Issues").
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ScriptNameMismatch",
+    "add_client",
     "add_line",
-    "connection_environ",
+    "add_proxy",
     "fields_environ",
+    "listener_environ",
     "request_environ",
     "unquote",
     "worker_environ",
@@ -72,29 +74,36 @@ def worker_environ(cfg: Any, error_log: Any, *, multithread: bool) -> Environ:
     }
 
 
-def connection_environ(worker: Environ, sock: socket.socket, server: object, peer: Peer) -> Environ:
-    """What is the same for every request of one connection.
+def listener_environ(worker: Environ, server: object) -> Environ:
+    """What is the same for every request that comes through one listener.
 
     Args:
         worker: From :func:`worker_environ`.
-        sock: The accepted socket, for applications that take it over.
         server: The listener's address: (host, port, …), or a path.
-        peer: The socket's peer, or the one that the PROXY protocol announced.
     """
     environ = worker.copy()
-    environ["gunicorn.socket"] = sock
     if isinstance(server, tuple):
         environ["SERVER_NAME"] = str(server[0])
         environ["SERVER_PORT"] = str(server[1])
-    environ["REMOTE_ADDR"] = peer.host or ""
-    if peer.port is not None:
-        environ["REMOTE_PORT"] = str(peer.port)
-    if peer.proxy is not None:
-        _add_proxy(environ, peer)
     return environ
 
 
-def _add_proxy(environ: Environ, peer: Peer) -> None:
+def add_client(environ: Environ, sock: socket.socket, host: str, port: str | None) -> None:
+    """Add what is the connection's own.
+
+    Args:
+        sock: The accepted socket, for applications that take it over.
+        host: The address of the socket's peer, "" on a unix socket.
+        port: Its port.
+    """
+    environ["gunicorn.socket"] = sock
+    environ["REMOTE_ADDR"] = host
+    if port is not None:
+        environ["REMOTE_PORT"] = port
+
+
+def add_proxy(environ: Environ, peer: Peer) -> None:
+    """Say what the PROXY protocol announced, instead of what is said of the socket's peer."""
     proxy = peer.proxy
     if proxy is None or proxy.source is None:
         return
@@ -106,14 +115,14 @@ def _add_proxy(environ: Environ, peer: Peer) -> None:
         environ["PROXY_PORT"] = str(proxy.destination[1])
 
 
-def fields_environ(connection: Environ, request: Request) -> Environ:
-    """What is the same for every request of one connection with these very fields, and this version.
+def fields_environ(listener: Environ, request: Request) -> Environ:
+    """What is the same for every request with these very fields, and this version.
 
     Args:
-        connection: From :func:`connection_environ`.
+        listener: From :func:`listener_environ`.
         request: One of them.
     """
-    environ = connection.copy()
+    environ = listener.copy()
     version, headers, scheme = request[4:7]
     environ["wsgi.url_scheme"] = scheme
     environ["SERVER_PROTOCOL"] = _PROTOCOLS.get(version) or f"HTTP/{version}"
@@ -139,7 +148,7 @@ def _joined(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def request_environ(fields: Environ, request: Request) -> Environ:
-    """The environ of one request without a body; the caller owns it, and so may the application change it.
+    """The environ of one request without a body and a client; the caller owns it.
 
     Args:
         fields: From :func:`fields_environ`, or what this function made with it of another request.

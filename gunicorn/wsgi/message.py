@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gunicorn.http.events import Peer, Request
+    from gunicorn.http.events import Peer, ProxyInfo, Request
 
 __all__ = ["RefusedRequest", "RequestView"]
 
@@ -18,12 +18,20 @@ class RequestView:
         peer_addr: The socket's peer: ``(host, port)``, or ``""`` on a unix socket.
     """
 
-    __slots__ = ("_closes", "_request", "_trailers", "body", "peer_addr")
+    __slots__ = ("_closes", "_proxy", "_request", "_trailers", "body", "peer_addr")
 
     def __init__(
-        self, request: Request, peer: Peer, body: Any, *, closes: bool, trailers: Any = None
+        self,
+        request: Request,
+        peer: Peer,
+        body: Any,
+        *,
+        closes: bool,
+        trailers: Any = None,
+        proxy: ProxyInfo | None = None,
     ) -> None:
         self._request = request
+        self._proxy = proxy
         self._closes = closes
         self._trailers = trailers
         self.body = body
@@ -75,7 +83,7 @@ class RequestView:
     @property
     def remote_addr(self) -> Any:
         """Who asked: the PROXY protocol's source where there is one, else ``peer_addr``."""
-        proxy = self._request.peer.proxy
+        proxy = self._proxy
         return proxy.source if proxy is not None and proxy.source is not None else self.peer_addr
 
     def should_close(self) -> bool:

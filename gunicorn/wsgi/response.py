@@ -41,7 +41,10 @@ class Wire(Protocol):
     """What a response needs of its connection."""
 
     http: ServerConnection
-    can_send_files: bool
+
+    @property
+    def can_send_files(self) -> bool:
+        """Whether ``write_file`` works."""
 
     def write(self, data: bytes) -> None:
         """Send all of ``data``; waits while the client does not take it."""

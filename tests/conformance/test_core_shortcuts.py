@@ -21,6 +21,7 @@ from gunicorn.http import (
     Response,
     ServerConnection,
 )
+from gunicorn.http.known import KnownHeads
 from gunicorn.http.response import ResponseHead, TextHeads
 
 PEER = Peer("127.0.0.1", 40000)
@@ -36,6 +37,10 @@ def connection(**rules):
 def hear(http, data):
     """The events that ``data`` makes, up to the end of its first request, or its fault."""
     http.receive_data(data)
+    return told(http)
+
+
+def told(http):
     events = []
     try:
         while True:
@@ -77,6 +82,70 @@ def test_verdict_is_the_same_when_the_whole_is_said_again(case, shares):
         assert hear(http, case.data) == verdict
         if http.trailing_data or not (verdict and verdict[-1] == EndOfMessage() and answered(http)):
             return
+
+
+def heads_in_common():
+    """A policy, and what makes connections that know the same heads."""
+    policy = Policy(date=lambda: b"D")
+    heads = KnownHeads(policy.limit_request_line)
+    return lambda: ServerConnection(policy, PEER, shares_requests=True, heads=heads)
+
+
+def anonymous(events):
+    return [event._replace(peer=None) if isinstance(event, Request) else event for event in events]
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if not case.settings], ids=lambda case: case.name)
+def test_verdict_is_the_same_when_others_have_said_the_same(case):
+    verdict, new = anonymous(hear(connection(), case.data)), heads_in_common()
+    lent = new()
+    for _ in range(4):
+        assert anonymous(hear(new(), case.data)) == verdict
+        first = lent.receive_again(case.data, lent.known)
+        assert anonymous(([first] if first else []) + told(lent)) == verdict
+        if lent.failed:
+            return
+        lent.renew()
+
+
+def test_what_is_known_is_said_by_all_with_the_same_fields_and_by_nobody():
+    new, seen = heads_in_common(), []
+    said = [(b"GET /a", b"x"), (b"GET /a", b"x"), (b"GET /a", b"x"), (b"GET /b?c", b"x"), (b"GET /a", b"y")]
+    for line, host in said:
+        http = new()
+        request = hear(http, b"%b HTTP/1.1\r\nHost: %b\r\n\r\n" % (line, host))[0]
+        assert (request.target, request.headers) == (line[4:], [(b"host", host)])
+        assert http.known is None or http.known.request is request
+        seen.append(http.known and request.peer)
+    # The first that says something is forgotten; the second is remembered.
+    assert seen == [None, None, Peer(), Peer(), None]
+
+
+def test_a_request_that_is_said_once_more_is_answered_as_before():
+    http = heads_in_common()()
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    answers = []
+    for _ in range(5):
+        request = http.receive_again(data, http.known) or http.next_event()
+        assert (request.path, http.body_pending, http.must_close) == (b"/", False, False)
+        answers.append(http.send_whole(ResponseHead(200, b"", []), b"x"))
+        assert http.go_on() is False
+    assert len(set(answers)) == 1
+    assert http.receive_again(data[:-2], http.known) is None
+    assert http.next_event() is NEED_DATA
+    http.receive_data(data[-2:])
+    assert http.next_event()[:3] == ("GET", b"/", b"/")
+    assert http.known is None
+
+
+def test_fields_that_nobody_says_twice_are_not_kept():
+    heads = KnownHeads(4094)
+    http = ServerConnection(Policy(), PEER, shares_requests=True, heads=heads)
+    for number in range(5000):
+        hear(http, b"GET / HTTP/1.1\r\nHost: a\r\nTrace: %d\r\n\r\n" % number)
+        answered(http)
+    assert not heads._fields
+    assert len(heads._noted) < 5000
 
 
 def test_a_request_that_is_shared_is_one_object_only_while_nothing_differs():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 import pytest
 from engine_worker import EngineWorker, read_all, read_answer, split
@@ -60,6 +61,45 @@ def test_the_very_same_request_gets_the_same_environ_each_time(kind):
         other = ask(sock, "GET /b", "Cookie: x")
         assert (other["PATH_INFO"], other["QUERY_STRING"], other["RAW_URI"]) == ("/b", "", "/b")
         assert ask(sock, "GET /%41?b=c", "Cookie: x") == first
+
+
+def test_the_very_same_request_of_others_is_of_their_own_client(kind):
+    with EngineWorker(tell, **kind) as worker, ExitStack() as stack:
+        clients = [stack.enter_context(worker.connect()) for _ in range(3)]
+        for _ in range(4):
+            for client in clients:
+                seen = ask(client, "GET /a", "Cookie: x")
+                assert (seen["REMOTE_ADDR"], seen["REMOTE_PORT"]) == (
+                    "127.0.0.1",
+                    str(client.getsockname()[1]),
+                )
+                assert (seen["PATH_INFO"], seen["HTTP_COOKIE"]) == ("/a", "x")
+
+
+def test_the_very_same_request_behind_a_proxy_is_of_the_client_that_it_announced(kind):
+    settings = {"proxy_protocol": "v1", "proxy_allow_ips": "*", **kind}
+    with EngineWorker(tell, **settings) as worker, ExitStack() as stack:
+        clients = {port: stack.enter_context(worker.connect()) for port in (1111, 2222)}
+        for port, client in clients.items():
+            client.sendall(f"PROXY TCP4 192.0.2.7 192.0.2.1 {port} 80\r\n".encode())
+        for _ in range(4):
+            for port, client in clients.items():
+                seen = ask(client, "GET /a")
+                assert (seen["REMOTE_ADDR"], seen["REMOTE_PORT"]) == ("192.0.2.7", str(port))
+
+
+def test_a_head_in_pieces_is_of_one_client_whatever_the_others_say(kind):
+    with EngineWorker(tell, **kind) as worker, worker.connect() as slow, worker.connect() as quick:
+        for number in range(4):
+            slow.sendall(f"GET /slow{number} HTTP/1.1\r\nHost: a\r\nCook".encode())
+            for _ in range(3):
+                assert ask(quick, "GET /quick", "Cookie: q")["HTTP_COOKIE"] == "q"
+            with worker.connect() as bad:
+                bad.sendall(b"GET / HTTP/1.1\r\n: \r\n\r\n")
+                assert read_all(bad).startswith(b"HTTP/1.1 400 ")
+            slow.sendall(b"ie: s\r\n\r\n")
+            seen = json.loads(read_answer(slow)[1])
+            assert (seen["PATH_INFO"], seen["HTTP_COOKIE"]) == (f"/slow{number}", "s")
 
 
 def test_the_same_head_with_other_bodies(kind):

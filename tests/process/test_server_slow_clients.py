@@ -7,34 +7,31 @@ import ssl
 import time
 from contextlib import ExitStack
 
+import pytest
+
 # A held thread would wait for one of these.
 SLOW = "header_timeout = handshake_timeout = keepalive = write_timeout = 60\n"
 
 
 def check_answers(server, **options) -> None:
     """Requests are answered, and in less than 100 ms unless the machine is busy with something else."""
-    seconds = []
-    for _ in range(10):
-        started = time.monotonic()
-        assert server.request("/", **options).status == 200
-        seconds.append(time.monotonic() - started)
-    print("answered within", ", ".join(f"{1000 * each:.1f} ms" for each in sorted(seconds)))
-    assert min(seconds) < 0.1
+    for _ in range(5):
+        seconds = sorted(elapsed(server, **options) for _ in range(10))
+        median, worst = seconds[len(seconds) // 2], seconds[-1]
+        print(f"answered within {1000 * median:.1f} ms (median), {1000 * worst:.1f} ms (worst)")
+        if median < 0.1:
+            return
+    raise AssertionError("no ten requests of which most are answered within 100 ms")
 
 
-def test_half_heads_and_idle_connections(serve, workers):
-    server = serve(*workers, config=SLOW)
-    with ExitStack() as stack:
-        for _ in range(200):
-            stack.enter_context(server.connect()).sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
-        for _ in range(500):
-            idle = stack.enter_context(server.connect())
-            idle.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert idle.recv(4096).startswith(b"HTTP/1.1 200 OK")
-        check_answers(server)
+def elapsed(server, **options) -> float:
+    started = time.monotonic()
+    assert server.request("/", **options).status == 200
+    return time.monotonic() - started
 
 
-def test_half_tls_handshakes(serve, workers, certificates):
+@pytest.mark.slow
+def test_half_handshakes_half_heads_and_idle_connections(serve, workers, certificates):
     server = serve(
         *workers,
         "--certfile",
@@ -50,6 +47,13 @@ def test_half_tls_handshakes(serve, workers, certificates):
             stack.enter_context(server.connect()).sendall(
                 hello[: len(hello) // 2 if count % 2 else len(hello)]
             )
+        for _ in range(200):
+            slow = stack.enter_context(server.connect(tls=context))
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+        for _ in range(500):
+            idle = stack.enter_context(server.connect(tls=context))
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert idle.recv(4096).startswith(b"HTTP/1.1 200 OK")
         check_answers(server, tls=context)
 
 

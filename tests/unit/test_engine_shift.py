@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -63,9 +64,21 @@ def pipes():
         os.close(fd)
 
 
-def parked(fd=7, **state):
-    defaults = {"fd": fd, "want": READ, "armed": READ, "deadline": 0.0, "unread": False, "ended": False}
+def new_link(fd=7, **state):
+    defaults = {"fd": fd, "want": READ, "armed": 0, "deadline": 0.0, "unread": False, "ended": False}
     return SimpleNamespace(**{**defaults, **state})
+
+
+def claimed(waiting, fd=7, **state):
+    """A connection that was parked before, and that somebody has claimed."""
+    link = waiting.links[fd] if fd < len(waiting.links) else None
+    if link is None:
+        link = new_link(fd)
+        waiting.park(link, Phase.IDLE)
+        waiting._arm.__self__.calls.clear()
+    assert waiting.claimed.setdefault(fd, "somebody") == "somebody"
+    vars(link).update(state)
+    return link
 
 
 def test_a_request_that_takes_long_holds_up_nobody_while_a_thread_is_free(engine, pipes):
@@ -136,8 +149,9 @@ def park(request):
 def test_a_connection_is_armed_once_and_then_only_parked(park):
     poller = FakePoller()
     waiting = Waiting(poller, TIMEOUTS, wake=lambda: None)
-    park(waiting, parked(armed=0))
-    park(waiting, parked())
+    park(waiting, new_link())
+    assert poller.calls == [("arm", 7)]
+    park(waiting, claimed(waiting))
     assert poller.calls == [("arm", 7)]
 
 
@@ -145,37 +159,73 @@ def test_both_ways_to_park_wait_equally_long(park):
     alarms, timeouts = [], SimpleNamespace(**{**vars(TIMEOUTS), "keepalive": 30})
     waiting = Waiting(FakePoller(), timeouts, wake=lambda: alarms.append(waiting.alarm))
     before = time.monotonic()
-    park(waiting, parked(fd=7))
-    park(waiting, parked(fd=8))
-    assert [before + 30 <= link.deadline < before + 60 for link in waiting.parked.values()] == [True, True]
-    assert alarms == [waiting.parked[7].deadline]
+    links = [new_link(fd) for fd in (7, 8)]
+    for link in links:
+        park(waiting, link)
+    assert alarms == [links[0].deadline]
+    for link in links:
+        park(waiting, claimed(waiting, link.fd))
+    assert [before + 30 <= link.deadline < before + 60 for link in links] == [True, True]
     waiting.drain(before + 20, idle_patience=2)
-    park(waiting, parked(fd=9))
-    assert all(link.deadline < before + 20 for link in waiting.parked.values())
+    links.append(new_link(9))
+    park(waiting, links[2])
+    assert all(link.deadline < before + 20 for link in links)
 
 
 @pytest.mark.parametrize("state", [{"unread": True}, {"ended": True}])
 def test_what_was_left_unread_is_asked_for_again(state, park):
     """No further edge will come for it: the client waits for us."""
     poller = FakePoller()
-    park(Waiting(poller, TIMEOUTS, wake=lambda: None), parked(**state))
+    waiting = Waiting(poller, TIMEOUTS, wake=lambda: None)
+    park(waiting, claimed(waiting, **state))
     assert poller.calls == [("rearm", 7)]
 
 
 def test_an_event_for_a_claimed_connection_is_asked_for_again_when_it_is_parked(park):
     poller = FakePoller()
     waiting = Waiting(poller, TIMEOUTS, wake=lambda: None)
+    link = claimed(waiting)
     waiting.miss(7)
     assert poller.calls == []
-    park(waiting, parked())
-    park(waiting, parked())
+    park(waiting, link)
+    park(waiting, claimed(waiting))
     assert poller.calls == [("rearm", 7)]
+
+
+def test_a_late_event_of_a_closed_connection_is_nobodys():
+    waiting = Waiting(poller := FakePoller(), TIMEOUTS, wake=lambda: None)
+    waiting.drop(claimed(waiting))
+    assert not waiting.claimed
+    waiting.miss(7)
+    waiting.park(new_link(7), Phase.FRESH)
+    assert poller.calls == [("arm", 7)]
+
+
+def test_who_looks_for_a_closed_connection_keeps_the_next_one_with_its_number_from_others():
+    """A thread has a late event and thinks that it is the new connection's, which is parked meanwhile."""
+    waiting = Waiting(FakePoller(), TIMEOUTS, wake=lambda: None)
+    waiting.drop(claimed(waiting))
+    assert waiting.claimed.setdefault(7, "late") == "late"
+    waiting.park(new_link(7), Phase.FRESH)
+    assert waiting.claimed.setdefault(7, "other") == "late"
+
+
+def test_a_new_connection_that_another_thread_has_served_and_closed_before_it_was_armed_is_let_go():
+    """The thread had a late event for a connection with the same number."""
+
+    class Closed(FakePoller):
+        def arm(self, fd, want):
+            raise OSError(errno.EBADF, "closed")
+
+    waiting = Waiting(Closed(), TIMEOUTS, wake=lambda: None)
+    waiting.park(new_link(7), Phase.FRESH)
+    assert not waiting.claimed
 
 
 def test_an_event_that_was_missed_a_moment_before_the_parking_is_not_lost():
     poller = FakePoller()
     waiting = Waiting(poller, TIMEOUTS, wake=lambda: None)
-    waiting.park(parked(), Phase.IDLE)
+    waiting.park(claimed(waiting), Phase.IDLE)
     waiting.miss(7)
     assert poller.calls == [("rearm", 7)]
 
@@ -188,5 +238,5 @@ def test_a_connection_that_another_thread_has_closed_meanwhile_is_let_go():
             raise FileNotFoundError(fd)
 
     waiting = Waiting(Closed(), TIMEOUTS, wake=lambda: None)
-    waiting.park(parked(ended=True), Phase.LINGER)
+    waiting.park(claimed(waiting, ended=True), Phase.LINGER)
     waiting.miss(7)

@@ -15,8 +15,10 @@ from gunicorn import SERVER_SOFTWARE
 from gunicorn.http.events import Peer, ProxyInfo, Request
 from gunicorn.wsgi.environ import (
     ScriptNameMismatch,
-    connection_environ,
+    add_client,
+    add_proxy,
     fields_environ,
+    listener_environ,
     request_environ,
     unquote,
     worker_environ,
@@ -44,9 +46,11 @@ def environ_of(
     )
     left, right = socket.socketpair()
     with left, right:
-        base = connection_environ(worker, left, server, peer)
-        fields = fields_environ(base, request)
-        return request_environ(fields, request)
+        fields = fields_environ(listener_environ(worker, server), request)
+        environ = request_environ(fields, request)
+        add_client(environ, left, peer.host or "", None if peer.port is None else str(peer.port))
+        add_proxy(environ, peer)
+        return environ
 
 
 @pytest.mark.parametrize(

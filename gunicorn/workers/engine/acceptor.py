@@ -12,8 +12,8 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.http.connection import ServerConnection
 from gunicorn.process.slots import CONNECTIONS
+from gunicorn.workers.engine.front import Front
 from gunicorn.workers.engine.link import Link, TlsLink, peer_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Acceptor:
         tls: ssl.SSLContext | None,
         set_alarm: Callable[[float], None],
     ) -> None:
-        cfg = worker.cfg
+        self._cfg = cfg = worker.cfg
         self.links: dict[int, Link] = {}
         self.listeners: dict[int, Listener] = {}
         self.queue_left = False
@@ -68,11 +68,7 @@ class Acceptor:
         self._tls = tls
         self._set_alarm = set_alarm
         self._limit = cfg.worker_connections
-        self._options = {
-            "can_send_files": cfg.sendfile,
-            "body_timeout": cfg.body_timeout,
-            "write_timeout": cfg.write_timeout,
-        }
+        self._fronts: dict[tuple[Listener, bool], Front] = {}
         self._open = False
         self._paused_until = math.inf
         self._draining = False
@@ -130,13 +126,19 @@ class Acceptor:
 
     def _new_link(self, sock: socket.socket, listener: Listener, address: Any) -> Link:
         peer = peer_of(address)
-        http = ServerConnection(self._policy, peer, secure=self._tls is not None, shares_requests=True)
-        if self._closing:
-            http.announce_close()
+        key = listener, self._policy.forwarded_allow_ips.trusts(peer)
+        front = self._fronts.get(key) or self._new_front(key)
         if self._tls is None:
-            return Link(sock, listener, peer, http, **self._options)
+            return Link(sock, front, peer)
         secured = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        return TlsLink(secured, listener, peer, http, **self._options)
+        return TlsLink(secured, front, peer)
+
+    def _new_front(self, key: tuple[Listener, bool]) -> Front:
+        front = Front(key[0], self._policy, self._cfg, secure=self._tls is not None)
+        front = self._fronts.setdefault(key, front)
+        # Last the look: ``announce_close`` looks last at the fronts.
+        front.closing = self._closing
+        return front
 
     def _accept_failed(self, error: OSError) -> None:
         if error.errno in _NO_DESCRIPTORS:
@@ -161,8 +163,12 @@ class Acceptor:
     def announce_close(self) -> None:
         """Have every answer from now on say ``Connection: close``. May be called by a signal handler."""
         self._closing = True
+        for front in list(self._fronts.values()):
+            front.closing = True
         for link in list(self.links.values()):
-            link.http.announce_close()
+            http = link.http
+            if http is not None:
+                http.announce_close()
 
     def take_queued(self) -> Iterator[Link]:
         """The connections that the kernel has queued, as many as may be open; none are accepted later."""

@@ -82,6 +82,8 @@ class Body:
     def _next(self) -> bytes:
         link = self._link
         http = link.http
+        if http is None:
+            raise ClientGone("the request has been answered")
         if http.needs_continue and not http.response_started:
             link.write(http.send(_CONTINUE))
         while True:

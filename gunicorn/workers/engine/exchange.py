@@ -12,9 +12,11 @@ from gunicorn.process.slots import ERRORS
 from gunicorn.workers.engine.link import ClientGone
 from gunicorn.wsgi.environ import (
     ScriptNameMismatch,
+    add_client,
     add_line,
-    connection_environ,
+    add_proxy,
     fields_environ,
+    listener_environ,
     request_environ,
     worker_environ,
 )
@@ -27,10 +29,12 @@ if TYPE_CHECKING:
 
     from gunicorn.errors import ProtocolError
     from gunicorn.http.events import Peer, Request
+    from gunicorn.http.known import KnownHead
     from gunicorn.http.policy import Policy
     from gunicorn.workers.base import Worker
     from gunicorn.workers.engine.body import Body
     from gunicorn.workers.engine.deadlines import RequestDeadlines, Running
+    from gunicorn.workers.engine.front import Front
     from gunicorn.workers.engine.link import Link
 
 __all__ = ["Exchanges"]
@@ -120,7 +124,7 @@ class Exchanges:
                 if type(result) is not list and hasattr(result, "close"):
                     result.close()
         except ClientGone as error:
-            self.log.debug("Client %s left: %s", _name(request.peer), error)
+            self.log.debug("Client %s left: %s", _name(_client(link)), error)
             return False
         except Exception as error:  # noqa: BLE001 - the boundary of the application's code, answered and logged
             self._fail(link, request, response, body, error)
@@ -133,29 +137,35 @@ class Exchanges:
         return True
 
     def _environ_of(self, link: Link, request: Request) -> Environ:
-        """The environ of ``request``; what another one can use is kept from the first such one on."""
-        if not link.http.fields_repeated:
-            link.request, link.environ_fields = request, None
-            environ = fields_environ(link.environ or self._base(link, request), request)
+        """The environ of ``request``: a copy, where the very same was asked for before, by whomever."""
+        known = link.http.known
+        if known is None:
+            environ = fields_environ(link.front.environ or self._base(link.front), request)
             add_line(environ, request)
-            return environ
-        fields = link.environ_fields
-        if fields is None:
-            fields = link.environ_fields = fields_environ(link.environ or self._base(link, request), request)
-            link.environ_whole = False
-        if request is not link.request:
-            link.request, link.environ_whole = request, False
-            return request_environ(fields, request)
-        # Byte for byte the request before.
-        if not link.environ_whole:
-            fields = link.environ_fields = request_environ(fields, request)
-            link.environ_whole = True
-        return fields.copy()
+        elif known.environ is None:
+            environ = self._environ_of_known(link.front, known)
+        else:
+            environ = known.environ.copy()
+        add_client(environ, link.sock, link.host, link.port)
+        if link.front.is_proxied:
+            add_proxy(environ, link.http.peer)
+        return environ
 
-    def _base(self, link: Link, request: Request) -> Environ:
-        # Not at the accept: only now is it known whom a PROXY header names.
-        link.environ = connection_environ(self.environ, link.sock, link.listener.address, request.peer)
-        return link.environ
+    def _environ_of_known(self, front: Front, known: KnownHead) -> Environ:
+        fields = known.fields
+        if fields.environ is None:
+            fields.environ = fields_environ(front.environ or self._base(front), known.request)
+        environ = request_environ(fields.environ, known.request)
+        if not known.met:
+            known.met = True
+            return environ
+        # For the second time, so that there may be a third one.
+        known.environ = environ
+        return environ.copy()
+
+    def _base(self, front: Front) -> Environ:
+        front.environ = environ = listener_environ(self.environ, front.listener.address)
+        return environ
 
     # Failures
 
@@ -165,7 +175,7 @@ class Exchanges:
         """Log what the application raised, and answer it if no answer has begun."""
         if body is not None and body.error is not None:
             # The body was bad, and the application did not cope: the client's fault, not the application's.
-            self._warn(request.peer, body.error)
+            self._warn(_client(link), body.error)
             status = body.error.status
         else:
             if isinstance(error, ScriptNameMismatch):
@@ -185,7 +195,7 @@ class Exchanges:
         try:
             link.write(page)
         except ClientGone as error:
-            self.log.debug("Client %s left: %s", _name(request.peer), error)
+            self.log.debug("Client %s left: %s", _name(_client(link)), error)
 
     def refuse(self, link: Link, error: ProtocolError) -> None:
         """Answer a request that broke the protocol: one line in the log, and an access line as always."""
@@ -289,7 +299,9 @@ class _Refusal:
 
 def _view(link: Link, request: Request, source: Input | None, body: Body | None) -> RequestView:
     trailers = None if body is None else lambda: body.trailers
-    return RequestView(request, link.peer, source, closes=not request.keep_alive, trailers=trailers)
+    proxy = link.http.peer.proxy if link.front.is_proxied else None
+    closes = not request.keep_alive
+    return RequestView(request, link.peer, source, closes=closes, trailers=trailers, proxy=proxy)
 
 
 def _hook(worker: Worker, name: str) -> Callable[..., Any] | None:
@@ -328,6 +340,11 @@ def _status(code: int) -> str:
 
 def _body_size(page: bytes) -> int:
     return len(page) - page.index(b"\r\n\r\n") - 4
+
+
+def _client(link: Link) -> Peer:
+    """Who asks: a request that many clients make does not say."""
+    return link.http.peer if link.front.is_proxied else link.peer
 
 
 def _path(request: Request) -> str:

@@ -11,15 +11,18 @@ import enum
 import os
 import select
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.events import Peer
 from gunicorn.workers.engine.poller import READ, WRITE
 
 if TYPE_CHECKING:
+    import ssl
+
     from gunicorn.http.connection import ServerConnection
-    from gunicorn.http.events import Request
-    from gunicorn.process.listeners import Listener
+    from gunicorn.http.known import KnownHead
+    from gunicorn.workers.engine.front import Front
 
 __all__ = ["ClientGone", "ClientSlow", "Link", "Phase", "TlsLink", "peer_of"]
 
@@ -59,7 +62,9 @@ class Link:
     """A connection over a plain socket.
 
     Attributes:
-        http: The protocol.
+        http: The protocol, while it is lent to this connection.
+        known: What it said last, if others may say it as well.
+        host: The peer's address, "" on a unix socket; and its port, as the environ has them.
         phase: What it waits for while parked.
         want: READ or WRITE while parked.
         deadline: Monotonic seconds at which the wait is over; inf = never.
@@ -69,40 +74,27 @@ class Link:
         ended: The client has closed its side, behind what is unread.
         unread: Bytes may be here for which no further event will come.
         budget: Bytes that are still thrown away in the phases BODY and LINGER.
-        environ: What is the same in the environ of each request.
-        environ_fields: The same with the fields of the last request, once they have been repeated.
-        environ_whole: All of the last request is in ``environ_fields``.
-        request: The last one.
     """
 
     __slots__ = (
-        "abandoned", "armed", "body_timeout", "budget", "can_send_files", "deadline", "ended",
-        "environ", "environ_fields", "environ_whole", "fd", "http", "listener", "peer", "phase", "request",
-        "sock", "unread", "want", "write_timeout",
+        "abandoned", "armed", "budget", "deadline", "ended", "fd", "front", "host", "http", "known", "peer",
+        "phase", "port", "sock", "unread", "want",
     )  # fmt: skip
 
     hides_bytes = False
     """Bytes may be here that the poller cannot see (``pending``)."""
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        listener: Listener,
-        peer: Peer,
-        http: ServerConnection,
-        *,
-        can_send_files: bool = True,
-        body_timeout: float = 0,
-        write_timeout: float = 0,
-    ) -> None:
+    http: ServerConnection
+
+    def __init__(self, sock: socket.socket, front: Front, peer: Peer) -> None:
         self.sock = sock
         self.fd = sock.fileno()
-        self.listener = listener
+        self.front = front
         self.peer = peer
-        self.http = http
-        self.can_send_files = can_send_files
-        self.body_timeout = body_timeout
-        self.write_timeout = write_timeout
+        self.host = peer.host or ""
+        self.port = None if peer.port is None else str(peer.port)
+        self.http = None  # type: ignore[assignment]  # only who has claimed an idle link has to ask
+        self.known: KnownHead | None = None
         self.phase = Phase.FRESH
         self.want = READ
         self.deadline = 0.0
@@ -111,10 +103,10 @@ class Link:
         self.ended = False
         self.unread = False
         self.budget = 0
-        self.environ: dict[str, Any] | None = None
-        self.environ_fields: dict[str, Any] | None = None
-        self.environ_whole = False
-        self.request: Request | None = None
+
+    @property
+    def can_send_files(self) -> bool:
+        return self.front.can_send_files
 
     def receive(self, size: int = _HEAD_CHUNK) -> bytes | None:
         """What has arrived, at most ``size`` bytes; ``b""`` at the end of it, None when nothing has."""
@@ -141,7 +133,7 @@ class Link:
         """
         data = None if self.abandoned is not None else self.receive(_CHUNK)
         while data is None:
-            self._wait(self.want, self.body_timeout)
+            self._wait(self.want, self.front.body_timeout)
             data = self.receive(_CHUNK)
         return data
 
@@ -202,7 +194,7 @@ class Link:
         from gunicorn.process.sendqueue import unsent  # here: most workers never meet such a client
 
         before = unsent(self.fd)
-        while not self._ready(WRITE, self.write_timeout):
+        while not self._ready(WRITE, self.front.write_timeout):
             now = unsent(self.fd)
             if now >= before:
                 raise ClientSlow("took nothing")
@@ -252,11 +244,10 @@ class TlsLink(Link):
 
     hides_bytes = True
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, sock: ssl.SSLSocket, front: Front, peer: Peer) -> None:
         import ssl
 
-        super().__init__(*args, **kwargs)
-        self.can_send_files = False
+        super().__init__(sock, front, peer)
         self.phase = Phase.HANDSHAKE
         # A read ends with its record, whatever has arrived behind it.
         self.unread = True
@@ -300,7 +291,7 @@ class TlsLink(Link):
             return 0
         except self._want_read:
             # A key update: nothing goes out before the client's part of it is here.
-            self._wait(READ, self.write_timeout)
+            self._wait(READ, self.front.write_timeout)
             return 0
         except (OSError, ValueError) as error:
             raise ClientGone(str(error)) from error
@@ -315,5 +306,6 @@ class TlsLink(Link):
 def peer_of(address: Any) -> Peer:
     """The peer that ``accept`` gave: ``(host, port, …)``, or a path for a unix socket."""
     if isinstance(address, tuple):
-        return Peer(address[0], address[1])
+        # Behind a proxy everybody's address is the same.
+        return Peer(sys.intern(address[0]), address[1])
     return Peer(is_unix=True)

@@ -72,7 +72,8 @@ class Engine:
             fd: partial(self._accept, listener) for fd, listener in self.acceptor.listeners.items()
         }
         self.draining = False
-        self._claim = self.waiting.parked.pop
+        self._claim, self._links = self.waiting.claimed.setdefault, self.waiting.links
+        self.waiting.make_room(max(self.watched, default=0))
         self._park = self.waiting.park
         self._park_idle = self.waiting.park_idle
         self._answer = self.exchanges.answer
@@ -90,12 +91,21 @@ class Engine:
     def watch(self, fd: int, callback: Callable[[], object]) -> None:
         """Have ``callback`` called while ``fd`` is readable."""
         self.watched[fd] = callback
+        self.waiting.make_room(fd)
         self.poller.watch(fd)
 
-    def dispatch(self, fd: int, kind: int) -> None:
-        """Serve one event that ``poll`` returned."""
-        link = self._claim(fd, None)
+    def dispatch(self, fd: int, kind: int, who: object = None) -> None:
+        """Serve one event that ``poll`` returned.
+
+        Args:
+            who: The calling thread: the same object for all its events, and no other thread's.
+        """
+        if self._claim(fd, who) is not who:
+            self.waiting.miss(fd)
+            return
+        link = self._links[fd]
         if link is None:
+            del self.waiting.claimed[fd]
             if fd in self.watched:
                 self.watched[fd]()
             else:
@@ -143,7 +153,20 @@ class Engine:
         if data is None:
             self._park(link, link.phase)
             return
-        link.http.receive_data(data)
+        http = link.http
+        if http is None:
+            if not data:
+                self.close(link)
+                return
+            http = link.front.lend(link)
+            request = http.receive_again(data, link.known)
+            if request is not None:
+                if self._serve(link, request):
+                    self._advance(link)
+                return
+            http.peer = link.peer
+        else:
+            http.receive_data(data)
         if link.phase is not _BODY or self._skip_body(link):
             self._advance(link)
 
@@ -235,6 +258,7 @@ class Engine:
         if more or (link.hides_bytes and link.pending()):
             link.phase, link.deadline = _IDLE, 0.0
             return True
+        link.front.take_back(link)
         self._park_idle(link)
         return False
 
@@ -271,7 +295,9 @@ class Engine:
     def close(self, link: Link) -> None:
         """Close a claimed connection."""
         self._disarm(link)
+        self.waiting.drop(link)
         known = self.acceptor.release(link)
+        link.front.take_all_back(link)
         link.close()
         if known:
             self._one_less()

@@ -1,8 +1,11 @@
 """Parked connections: each armed in the poller and with a deadline, none with a thread.
 
-``parked.pop`` is the claim; it is atomic, so an event and a deadline that meet never both win. A poller that
-tells of edges only says nothing twice. So a connection is armed anew, which makes the kernel look again, when
-something may be left unread, or when an event came while it was claimed (``missed``).
+``claimed.setdefault`` is the claim; it is atomic, so an event and a deadline that meet never both win. It
+notes the few connections that are claimed, because a table of the many that are parked, in which every
+request changes something, does not stay in the caches of the CPU.
+
+A poller that tells of edges only says nothing twice. So a connection is armed anew, which makes the kernel
+look again, when something may be left unread, or when an event came while it was claimed (``missed``).
 """
 
 from __future__ import annotations
@@ -25,8 +28,9 @@ __all__ = ["Waiting"]
 
 _IDLE = Phase.IDLE
 _LINGER_SECONDS = 2.0
-# Deadlines this close together are served by one look at all parked connections.
+# Deadlines this close together are one, or are served by one look at all connections.
 _GRAIN = 0.05
+_ROOM = 64
 
 
 class Waiting:
@@ -38,12 +42,15 @@ class Waiting:
         wake: Called from any thread when ``alarm`` came nearer.
 
     Attributes:
-        parked: By descriptor.
+        links: The connections by descriptor, from the first time that they are parked on.
+        claimed: The descriptors of those that are not parked, each with who has it.
         alarm: Monotonic seconds at which ``due`` has something to do; inf = never.
     """
 
     def __init__(self, poller: Poller, cfg: Any, wake: Callable[[], None]) -> None:
-        self.parked: dict[int, Link] = {}
+        self.links: list[Link | None] = []
+        self.claimed: dict[int, object] = {}
+        self._next_moment = self._idle_deadline = 0.0
         self._missed: set[int] = set()
         self.alarm = math.inf
         self._arm, self._rearm, self._forget = poller.arm, poller.rearm, poller.forget
@@ -72,9 +79,13 @@ class Waiting:
         link.deadline = deadline
         fd, want, armed = link.fd, link.want, link.armed
         link.armed = want
-        self.parked[fd] = link
+        if armed or self._is_placed(fd, link):
+            del self.claimed[fd]
+        else:
+            # Not claimed, but for whoever has a late event of the connection that had this number before.
+            self._place(fd, link)
         if not armed:
-            self._arm(fd, want)
+            self._arm_first(fd, want)
         elif armed != want or link.unread or link.ended or not self._stays_armed:
             self._ask_again(link)
         elif self._missed and fd in self._missed:
@@ -85,14 +96,19 @@ class Waiting:
 
     def park_idle(self, link: Link) -> None:
         """``park`` for the next request, in fewer steps where nothing is out of the ordinary."""
-        link.deadline = 0.0
         if link.unread or link.ended or link.armed != READ or self._is_careful:
+            link.deadline = 0.0
             self.park(link, _IDLE)
             return
         fd = link.fd
         link.phase = _IDLE
-        link.deadline = deadline = monotonic() + self._keepalive
-        self.parked[fd] = link
+        now = monotonic()
+        if now >= self._next_moment:
+            self._next_moment = now + _GRAIN
+            self._idle_deadline = self._next_moment + self._keepalive
+        # One number for many connections stays in the cache.
+        link.deadline = deadline = self._idle_deadline
+        del self.claimed[fd]
         if self._missed and fd in self._missed:
             self._missed.discard(fd)
             self._ask_again(link)
@@ -101,13 +117,36 @@ class Waiting:
 
     def miss(self, fd: int) -> None:
         """An event came for a connection that is not parked: have it again when it is."""
+        link = self.links[fd]
+        if link is None:
+            return  # of a connection that is closed
         # First the note, then the look. ``park`` does it the other way round, so one of them sees the other.
         self._missed.add(fd)
-        link = self.parked.get(fd)
-        if link is None or fd not in self._missed:
+        if fd in self.claimed or fd not in self._missed:
             return
         self._missed.discard(fd)
         self._ask_again(link)
+
+    def _arm_first(self, fd: int, want: int) -> None:
+        try:
+            self._arm(fd, want)
+        except OSError:
+            return  # another thread, with a late event for this number, has served and closed it meanwhile
+
+    def make_room(self, fd: int) -> None:
+        """Have a place for ``fd`` in ``links``."""
+        with self._lock:
+            missing = fd + 1 - len(self.links)
+            if missing > 0:
+                self.links.extend([None] * (missing + _ROOM))
+
+    def _is_placed(self, fd: int, link: Link) -> bool:
+        return fd < len(self.links) and self.links[fd] is link
+
+    def _place(self, fd: int, link: Link) -> None:
+        if fd >= len(self.links):
+            self.make_room(fd)
+        self.links[fd] = link
 
     def _ask_again(self, link: Link) -> None:
         """Have the kernel look once more at a connection that is parked already."""
@@ -128,16 +167,23 @@ class Waiting:
         with self._lock:
             # First inf, then the look: whoever parks after the look finds inf and sets the alarm itself.
             self.alarm = math.inf
-            waiting = list(self.parked.items())
-            soonest = min((link.deadline for _, link in waiting if link.deadline > now), default=math.inf)
+            waiting = self._placed()
+            soonest = min((link.deadline for link in waiting if link.deadline > now), default=math.inf)
             if soonest < self.alarm:
                 self.alarm = max(soonest, now + _GRAIN)
-        claimed = (self._claim_late(fd, now) for fd, link in waiting if link.deadline <= now)
+        claimed = (self._claim_late(link.fd, now) for link in waiting if link.deadline <= now)
         return [link for link in claimed if link is not None]
 
+    def _placed(self) -> list[Link]:
+        return [link for link in self.links if link is not None]
+
     def _claim_late(self, fd: int, now: float) -> Link | None:
-        link = self.parked.pop(fd, None)
+        if self.claimed.setdefault(fd, self) is not self:
+            return None
+        link = self.links[fd]
         if link is None:
+            del self.claimed[fd]  # closed meanwhile; the next one with this number may have come
+            self.miss(fd)
             return None
         if link.deadline > now:
             # Somebody served it since the look. An event may have come while it was not parked: arm it
@@ -148,6 +194,13 @@ class Waiting:
         link.armed = 0
         return link
 
+    def drop(self, link: Link) -> None:
+        """Forget a claimed connection, before it is closed."""
+        fd = link.fd
+        if self._is_placed(fd, link):
+            self.links[fd] = None
+            del self.claimed[fd]
+
     def drain(self, deadline: float, idle_patience: float) -> None:
         """From now on nothing waits beyond ``deadline``, and without a request no longer than the patience.
 
@@ -156,7 +209,7 @@ class Waiting:
         self._idle_patience = idle_patience
         self._drained_by = deadline
         self._is_careful = True
-        for link in list(self.parked.values()):
+        for link in self._placed():
             link.deadline = self._drained(link.phase, link.deadline)
         self.alarm = 0.0
 
