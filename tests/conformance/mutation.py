@@ -11,7 +11,10 @@ from typing import Any
 from attrs import frozen
 from corpus.case import Case
 from corpus.catalogue import ALL
-from replay import ENGINES, Outcome, policy, replay, whole
+from replay import ENGINES, Outcome, anonymous, policy, replay, whole
+
+from gunicorn.http import Policy
+from gunicorn.http.known import KnownHeads
 
 __all__ = ["SEEDS", "TOKENS", "Edit", "Kind", "Violation", "check", "damaged", "random_edits", "splits"]
 
@@ -117,6 +120,9 @@ def splits(data: bytes, rng: Random) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True) if end > start]
 
 
+_SHARED: dict[Policy, KnownHeads] = {}
+
+
 class Violation(AssertionError):
     """Something that must hold of all bytes does not."""
 
@@ -138,9 +144,21 @@ def check(data: bytes, settings: Mapping[str, Any], rng: Random, engines: Sequen
             elif outcome != first:
                 raise Violation(f"engine {engine} in {len(pieces)} pieces: {outcome} instead of {first}")
     assert first is not None
+    _check_shared(data, policy(engines[0], settings), first, rng)
     if not settings:
         _check_grammar(data, first)
     return first
+
+
+def _check_shared(data: bytes, rules: Policy, expected: Outcome, rng: Random) -> None:
+    """Play the bytes to connections that share heads with those of all inputs before."""
+    heads = _SHARED.setdefault(rules, KnownHeads(rules.limit_request_line))
+    expected = anonymous(expected)
+    # What is said for the second time is kept, and known from the third time on.
+    for pieces in (list(whole(data)), list(whole(data)), splits(data, rng), list(whole(data))):
+        outcome = anonymous(replay(pieces, rules, heads=heads))
+        if outcome != expected:
+            raise Violation(f"with shared heads, in {len(pieces)} pieces: {outcome} instead of {expected}")
 
 
 # An oracle that shares nothing with the parser: under the default settings an accepted first head matches

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gunicorn.config import Config
 from gunicorn.errors import ProtocolError
@@ -21,8 +21,9 @@ from gunicorn.http import (
     ServerConnection,
 )
 from gunicorn.http.events import Sentinel
+from gunicorn.http.known import KnownHeads
 
-__all__ = ["ENGINES", "Heard", "Outcome", "bytewise", "policy", "replay", "whole"]
+__all__ = ["ENGINES", "Heard", "Outcome", "anonymous", "bytewise", "policy", "replay", "whole"]
 
 ENGINES = ("fast", "python")
 LOOPBACK = Peer(host="127.0.0.1", port=40000)
@@ -90,8 +91,9 @@ def bytewise(data: bytes) -> Iterator[bytes]:
 
 
 class _Listener:
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: ServerConnection, *, shares: bool) -> None:
         self.connection = connection
+        self.shares = shares
         self.heard: list[Heard] = []
         self.begun: Request | None = None
         self.body: list[bytes] = []
@@ -99,7 +101,12 @@ class _Listener:
         self.over = False
 
     def take(self, data: bytes) -> None:
-        self.connection.receive_data(data)
+        if data and self.shares and self.connection.idle:
+            again = self.connection.receive_again(data, self.connection.known)
+            if again is not None:
+                self._notice(again)
+        else:
+            self.connection.receive_data(data)
         for _ in range(MAX_EVENTS):
             event = self.connection.next_event()
             if isinstance(event, Sentinel):
@@ -135,12 +142,15 @@ class _Listener:
             self.connection.start_next_cycle()
 
 
-def replay(pieces: Iterable[bytes], rules: Policy, peer: Peer = LOOPBACK) -> Outcome:
+def replay(
+    pieces: Iterable[bytes], rules: Policy, peer: Peer = LOOPBACK, heads: KnownHeads | None = None
+) -> Outcome:
     """What becomes of the pieces, with end of file behind the last one.
 
     Anything but ``ProtocolError`` that the connection raises is a defect and is let through.
     """
-    listener = _Listener(ServerConnection(rules, peer))
+    connection = ServerConnection(rules, peer, shares_requests=heads is not None, heads=heads)
+    listener = _Listener(connection, shares=heads is not None)
     error, rule = None, ""
     try:
         for piece in (*pieces, b""):
@@ -150,3 +160,10 @@ def replay(pieces: Iterable[bytes], rules: Policy, peer: Peer = LOOPBACK) -> Out
     except ProtocolError as failure:
         error, rule = failure.status, failure.rule
     return Outcome(tuple(listener.heard), listener.begun, error, rule, listener.closing)
+
+
+def anonymous(outcome: Outcome) -> Outcome:
+    """The same without peers: requests that connections share have none."""
+    heard = (evolve(one, request=one.request._replace(peer=Peer())) for one in outcome.heard)
+    begun = outcome.begun and outcome.begun._replace(peer=Peer())
+    return evolve(outcome, heard=tuple(heard), begun=begun)
