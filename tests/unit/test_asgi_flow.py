@@ -80,6 +80,15 @@ def test_no_more_is_held_than_one_write_takes(flow, clock):
     assert sum(map(len, flow.held)) < 64 * 1024
 
 
+def test_a_piece_as_large_as_a_write_is_not_held_and_waits_for_nothing_but_what_is(flow, clock):
+    large = b"x" * 64 * 1024
+    for piece in (large, large, b"a", b"b", large, b"c"):
+        flow.write_piece(piece)
+    assert flow.transport.writes == [large, large, b"a", b"b" + large]
+    flow.service.loop.turn()
+    assert b"".join(flow.transport.writes) == large + large + b"ab" + large + b"c"
+
+
 def test_nothing_is_written_to_a_connection_that_closes(flow, clock):
     flow.write_piece(b"a")
     flow.write_piece(b"b")

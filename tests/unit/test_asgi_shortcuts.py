@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from gunicorn.asgi.http import After, HttpExchange
 from gunicorn.asgi.scope import ScopeBase
 from gunicorn.http import Peer, Policy, ServerConnection
 from gunicorn.http.errors import LocalProtocolError
-from gunicorn.http.events import Data, EndOfMessage, Response
+from gunicorn.http.events import Data, EndOfMessage, Request, Response
 from gunicorn.http.response import OctetHeads, ResponseHead
 
 PEER = Peer("192.0.2.9", 4000)
@@ -227,3 +229,71 @@ def test_extensions_belong_to_one_scope(send_files):
     assert ("http.response.pathsend" in first) is send_files
     first.clear()
     assert extensions()
+
+
+# Bodies of requests
+
+
+class InPieces(ServerConnection):
+    """A connection on which every body is asked for as events."""
+
+    def whole_body(self):
+        return None
+
+
+BODIES = st.sampled_from(
+    [
+        b"Content-Length: 0\r\n\r\n",
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Content-Length: 5\r\n\r\nhellGET /next HTTP/1.1\r\n",
+        b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello!!\r\n",
+        b"\r\n",
+    ]
+)
+
+
+@given(BODIES, st.lists(st.integers(0, 90), max_size=3), st.booleans())
+@example(b"Content-Length: 5\r\n\r\nhello", [], True)
+def test_a_body_that_is_here_is_received_as_one_that_comes_in_pieces(fields, cuts, ends):
+    data = b"POST / HTTP/1.1\r\nHost: a\r\n" + fields
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    pieces = [data[start:end] for start, end in pairwise(edges)] + [b""] * ends
+
+    def told(kind):
+        http, exchange, messages = kind(policy(), PEER), None, []
+        for piece in pieces:
+            http.receive_data(piece)
+            if exchange is None and isinstance(event := http.next_event(), Request):
+                exchange = HttpExchange(http, event)
+            if exchange is not None:
+                messages += [exchange.begin_body(), exchange.next_message(), exchange.body_wanted]
+        return messages, http.buffered, http.body_pending, exchange and (exchange.trailers, exchange.after())
+
+    assert told(ServerConnection) == told(InPieces)
+
+
+# What had no room
+
+
+@given(
+    st.sampled_from([b"GET", b"HEAD"]),
+    st.sampled_from([None, b"0", b"7", b"30"]),
+    st.sampled_from([200, 204]),
+    st.lists(st.binary(max_size=9), min_size=1, max_size=5),
+)
+def test_what_is_sent_of_pieces_is_counted_as_it_is_on_the_wire(method, length, status, pieces):
+    http = connection()
+    http.receive_data(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+    exchange = HttpExchange(http, http.next_event())
+    headers = [] if length is None else [(b"content-length", length)]
+    exchange.send({"type": "http.response.start", "status": status, "headers": headers})
+    data = b"".join(
+        exchange.send({"type": "http.response.body", "body": piece, "more_body": True}) for piece in pieces
+    )
+    given_size = sum(map(len, pieces))
+    room = 0 if method == b"HEAD" or status == 204 else given_size if length is None else int(length)
+    assert (exchange.body_sent, exchange.dropped) == (min(given_size, room), max(0, given_size - room))
+    if length is not None:
+        assert len(data.partition(b"\r\n\r\n")[2]) == exchange.body_sent

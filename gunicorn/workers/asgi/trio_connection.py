@@ -6,24 +6,27 @@ its task, and another one goes on with the connection. ``Intake`` receives.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING
 
 import trio
+from trio.lowlevel import current_task
 
 from gunicorn.asgi.errors import ClientDisconnected
 from gunicorn.asgi.http import After
 from gunicorn.asgi.scope import ScopeBase
 from gunicorn.errors import ProtocolError
 from gunicorn.http.connection import ServerConnection
-from gunicorn.http.events import NEED_DATA, Request
+from gunicorn.http.events import NEED_DATA, Event, Request
 from gunicorn.workers.asgi.trio_cycle import Cycle
 from gunicorn.workers.asgi.trio_intake import Intake
 
 if TYPE_CHECKING:
     from gunicorn.http.events import Peer
     from gunicorn.workers.asgi.trio_deadlines import Alarm
+    from gunicorn.workers.asgi.trio_leader import Leader
     from gunicorn.workers.asgi.trio_link import Link
     from gunicorn.workers.asgi.trio_service import Service
     from gunicorn.workers.asgi.trio_socket import SocketCycle
@@ -53,6 +56,11 @@ class _Phase(Enum):
     LINGER = "the client's end"
 
 
+# Bound to names: see gunicorn.http.connection.
+_NEXT = After.NEXT
+_IDLE, _APP = _Phase.IDLE, _Phase.APP
+
+
 class Connection:
     """What happens on one socket.
 
@@ -64,8 +72,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_budget", "_closed", "_current", "_leftovers", "_phase", "_scope", "_socket", "alarm", "due", "http",
-        "intake", "link", "nursery", "peer", "scopes", "service",
+        "_budget", "_closed", "_current", "_leader", "_leftovers", "_phase", "_scope", "_socket", "_upgrade",
+        "alarm", "due", "http", "intake", "link", "nursery", "peer", "scopes", "service",
     )  # fmt: skip
 
     nursery: trio.Nursery
@@ -74,7 +82,10 @@ class Connection:
         self.service = service
         self.link = link
         self.peer = peer
-        self.http = ServerConnection(service.policy, peer, secure=service.tls is not None)
+        # Requests are shared: the scope has a copy of their headers.
+        self.http = ServerConnection(
+            service.policy, peer, secure=service.tls is not None, shares_requests=True
+        )
         self.intake = Intake(link, self)
         self.scopes = ScopeBase(
             peer,
@@ -88,6 +99,8 @@ class Connection:
         self.alarm: Alarm | None = None
         self._current: Cycle | SocketCycle | None = None
         self._socket: SocketCycle | None = None
+        self._leader: Leader | None = None
+        self._upgrade: Request | None = None
         self._leftovers = 0
         self._budget = _LINGER_BYTES
         self._closed = False
@@ -99,6 +112,8 @@ class Connection:
         if self.service.draining:
             self.begin_drain()
         try:
+            # Most clients send as soon as they have connected: then nobody needs to wait for the socket.
+            self.intake.take_what_is_here()
             async with trio.open_nursery() as self.nursery:
                 await self._serve(self._scope, None)
         finally:
@@ -130,33 +145,107 @@ class Connection:
     async def _requests(self, scope: trio.CancelScope, before: Cycle | None) -> After:
         """Serve requests until the connection should end; how it should."""
         http = self.http
-        after = After.NEXT if before is None else await self._follow(before)
-        while after is After.NEXT:
+        after = _NEXT if before is None else await self._follow(before)
+        while after is _NEXT:
             try:
-                event = http.next_event()
+                event = self._upgrade or http.next_event()
             except ProtocolError as error:
                 await self.link.write(self.service.ledger.refuse(self.peer, error))
                 return After.LINGER
             if event.__class__ is Request:
-                self._phase = _Phase.APP
+                self._phase = _APP
                 self.due = inf
                 if event.upgrade is not None and self.service.is_websocket(event):
                     return await self._serve_socket(event, scope)
-                cycle = await self._answer(event, scope)
+                cycle = await self._answer(event, scope, current_task())
                 if self._scope is not scope:
                     return After.CLOSE
                 after = await self._follow(cycle)
             elif event is NEED_DATA:
-                if self._phase is _Phase.IDLE and http.waiting_for_head:
-                    self._expect(_Phase.HEAD, self.service.header_timeout)
-                await self.intake.arrive()
+                self._expect_head()
+                after = await self._wait_for_head()
             else:
                 return After.CLOSE
         return after
 
-    async def _answer(self, request: Request, scope: trio.CancelScope) -> Cycle:
+    def _expect_head(self) -> None:
+        if self._phase is _IDLE and self.http.waiting_for_head:
+            self._expect(_Phase.HEAD, self.service.header_timeout)
+
+    async def _wait_for_head(self) -> After:
+        if self.intake.reading or not self.link.can_be_led:
+            await self.intake.arrive()
+            return _NEXT
+        led = await self.service.leaders.wait(self)
+        return await self._follow(led) if isinstance(led, Cycle) else led
+
+    # What a leader does
+
+    async def lead(self, leader: Leader) -> None:
+        """Something has arrived: serve what is easy, and leave the rest to the connection's own task."""
+        data = self.link.receive()
+        if data:
+            self.http.receive_data(data)
+        elif data is None:
+            return
+        else:
+            self.intake.take(data)
+        more: bool | None = True
+        while more:
+            event = self._peek_request()
+            if event is NEED_DATA:
+                self._expect_head()
+                return
+            if event.__class__ is not Request:
+                self.service.leaders.resume(self, _NEXT)
+                return
+            more = await self._answer_led(event, leader)
+
+    def _peek_request(self) -> Event | None:
+        """The next request, if a leader can serve it; None: the connection's own task asks again."""
+        try:
+            event = self.http.next_event()
+        except ProtocolError:
+            return None
+        if event.__class__ is Request and event.upgrade is not None and self.service.is_websocket(event):
+            self._upgrade = event
+            return None
+        return event
+
+    async def _answer_led(self, request: Request, leader: Leader) -> bool | None:
+        """Whether more has arrived; None when ``leader`` is not needed here any more."""
+        self._phase = _APP
+        self.due = inf
+        self._leader = leader
+        cycle = await self._answer(request, leader.scope, leader.task)
+        if not leader.leads:
+            return None
+        self._leader = None
+        if not leader.sound:
+            leader.step_down(None)
+            self.service.leaders.resume(self, cycle)
+            return None
+        more = None if cycle.unfinished or cycle.disconnected or self.link.broken else self.http.go_on()
+        if more is None:
+            self.service.leaders.resume(self, cycle)
+        else:
+            self._expect_next()
+        return more
+
+    def led_to_its_end(self, cycle: Cycle, *, cancelled: bool) -> None:
+        """The application for which a leader had stepped down has returned."""
+        if cycle.detached:
+            self._leftovers -= 1
+            self.intake.wake()
+        else:
+            self._leader = None
+            self.service.leaders.resume(self, self._expired() if cancelled else cycle)
+
+    # Requests
+
+    async def _answer(self, request: Request, scope: trio.CancelScope, task: trio.lowlevel.Task) -> Cycle:
         service = self.service
-        cycle = Cycle(self, request, service.ledger.begin(request, self.peer), scope)
+        cycle = Cycle(self, request, service.ledger.begin(request, self.peer), scope, task)
         self._current = cycle
         service.cycles.add(cycle)
         try:
@@ -191,23 +280,34 @@ class Connection:
 
     async def _follow(self, cycle: Cycle) -> After:
         """What comes after a response; the next request, if it may come, is waited for elsewhere."""
-        after = cycle.exchange.after()
+        # What after() answers for nearly all: the request is read, the answer complete, the connection kept.
+        if cycle.unfinished or cycle.disconnected or self.http.go_on() is None:
+            after = await self._end_of(cycle)
+            if after is not _NEXT:
+                return after
+            self.http.start_next_cycle()
+        if self.link.broken:
+            return After.CLOSE
+        while self._leftovers >= _LEFTOVERS:
+            await self.intake.change()
+        self._expect_next()
+        return _NEXT
+
+    def _expect_next(self) -> None:
+        service = self.service
+        # An answer that had begun before the drain did not say that the connection closes.
+        hurries = service.draining and not service.worker.retired
+        self._expect(_IDLE, _DRAIN_NEXT if hurries else service.keepalive)
+
+    async def _end_of(self, cycle: Cycle) -> After:
+        """What comes after a response; read before that is what is left of its request."""
+        after = cycle.after()
         while after is After.SKIP_BODY:
             self._expect(_Phase.BODY, self.service.body_timeout)
             await self.intake.arrive()
-            after = cycle.exchange.after()
-        if self.link.broken:
-            return After.CLOSE
+            after = cycle.after()
         self.due = inf
-        if after is After.NEXT:
-            while self._leftovers >= _LEFTOVERS:
-                await self.intake.change()
-            self.http.start_next_cycle()
-            service = self.service
-            # An answer that had begun before the drain did not say that the connection closes.
-            hurries = service.draining and not service.worker.retired
-            self._expect(_Phase.IDLE, _DRAIN_NEXT if hurries else service.keepalive)
-        return after
+        return After.CLOSE if self.link.broken else after
 
     def _expect(self, phase: _Phase, seconds: float) -> None:
         """Wait for the client, for at most ``seconds``; 0 is no limit."""
@@ -256,6 +356,9 @@ class Connection:
 
     def watch(self, cycle: Cycle) -> None:
         """The application of ``cycle`` has begun to wait: see whether its client stays."""
+        if self._leader is not None:
+            self._leader.step_down(cycle)
+            self.service.leaders.take(self)
         if self.intake.ended:
             self.nursery.start_soon(self._farewell, cycle)
         else:
@@ -295,13 +398,17 @@ class Connection:
         cycle.over = True
         if cycle.farewell is not None:
             cycle.farewell.cancel()
-        self.service.ledger.answered(cycle.entry, cycle.exchange)
+        self.service.ledger.answered(cycle.entry, cycle)
         self.intake.wake()
 
     def detach(self, cycle: Cycle) -> None:
         """The application of ``cycle`` goes on after its response: another task serves the connection."""
         cycle.detached = True
         self._leftovers += 1
+        if self._leader is not None:
+            self._leader = None
+            self.service.leaders.resume(self, cycle)
+            return
         self._scope = trio.CancelScope()
         self.nursery.start_soon(self._serve, self._scope, cycle)
 
@@ -332,9 +439,11 @@ class Connection:
 
         RFC 9112 9.6.
         """
-        self.link.half_close()
         with trio.CancelScope() as self._scope:
             self._expect(_Phase.LINGER, _LINGER_DRAINING if self.service.draining else _LINGER_SECONDS)
+            with suppress(ClientDisconnected):
+                await self.link.flush()
+            self.link.half_close()
             while not self.intake.ended and self._budget > 0:
                 await self.intake.arrive()
 

@@ -8,9 +8,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 import trio
+from trio.lowlevel import checkpoint, current_task
 
 from gunicorn.asgi.errors import ClientDisconnected
-from gunicorn.asgi.http import HttpExchange, Stage
+from gunicorn.asgi.http import FileBody, HttpExchange, Stage
 from gunicorn.errors import ProtocolError
 from gunicorn.workers.asgi.trio_errors import divide
 from gunicorn.workers.asgi.trio_steps import stepwise
@@ -23,16 +24,20 @@ if TYPE_CHECKING:
 __all__ = ["Cycle"]
 
 Message = dict[str, Any]
-_DONE = Stage.DONE
+_AT_BODY, _DONE = Stage.BODY, Stage.DONE
+_BODY = "http.response.body"
+# Pieces of this size are sent beside their frames.
+_LARGE = 16 * 1024
 # How many messages an application may take or send without letting anybody else run.
 _TURN = 16
 
 
-class Cycle:
-    """The driver's side of an ``HttpExchange``.
+class Cycle(HttpExchange):
+    """An ``HttpExchange`` with what runs the application for it; one object, as on asyncio.
 
     Args:
         scope: What is cancelled to end the application.
+        task: What runs it.
 
     Attributes:
         reason: Why it was cancelled; empty while it was not.
@@ -46,98 +51,122 @@ class Cycle:
     )
 
     __slots__ = (
-        "_connection", "_scope", "_turn", "_watched", "detached", "entry", "exchange", "farewell", "over",
+        "_link", "_owner", "_scope", "_task", "_turn", "_watched", "detached", "entry", "farewell", "over",
         "reason",
     )  # fmt: skip
 
     def __init__(
-        self, connection: Connection, request: Request, entry: Entry, scope: trio.CancelScope
+        self,
+        connection: Connection,
+        request: Request,
+        entry: Entry,
+        scope: trio.CancelScope,
+        task: trio.lowlevel.Task,
     ) -> None:
-        self._connection = connection
-        self.exchange = HttpExchange(connection.http, request)
+        super().__init__(connection.http, request)
+        self._owner = connection
+        self._link = connection.link
+        self._task = task
+        self._scope = scope
+        self._watched = False
+        self._turn = 0
         self.entry = entry
         self.reason = ""
         self.over = self.detached = False
         self.farewell: trio.CancelScope | None = None
-        self._scope = scope
-        self._watched = False
-        self._turn = 0
 
     @property
     def answered(self) -> bool:
         """Whether the client needs the application no more."""
-        return self.exchange.stage is _DONE
+        return self.stage is _DONE
 
     # For the application
 
-    async def receive(self) -> Message:
-        exchange = self.exchange
-        message = exchange.next_message()
+    async def _receive(self) -> Message:
+        message = self.next_message()
         if message is None:
-            message = await self._next_message()
+            message = await self._wait_for_message()
         elif message["type"] == "http.disconnect":
             # Given again for ever: an application in a loop must not stop all others.
-            await trio.lowlevel.checkpoint()
+            await checkpoint()
         else:
-            await self._take_turn()
-        self._connection.intake.taken()
+            self._turn += 1
+            if not self._turn % _TURN:
+                await checkpoint()
+        self._owner.intake.taken()
         return message
 
-    async def _next_message(self) -> Message:
-        exchange, connection = self.exchange, self._connection
-        while (message := exchange.next_message()) is None:
-            if not exchange.body_wanted:
-                await connection.intake.change()
+    async def _wait_for_message(self) -> Message:
+        intake = self._owner.intake
+        while (message := self.next_message()) is None:
+            if not self.body_wanted:
+                await intake.change()
                 continue
-            data = exchange.begin_body()
+            data = self.begin_body()
             if data:
-                await connection.link.write(data)
-            if not connection.intake.take_what_is_here():
+                await self._link.write(data)
+            if not intake.take_what_is_here():
                 await self._wait_for_body()
         return message
 
     async def _wait_for_body(self) -> None:
-        connection = self._connection
+        connection = self._owner
         with trio.move_on_after(connection.service.body_timeout or inf) as wait:
             await connection.intake.change()
-        if wait.cancelled_caught and self.exchange.body_wanted:
-            self.exchange.fail_body(ProtocolError(408, "body_timeout", "the body stopped arriving"))
+        if wait.cancelled_caught and self.body_wanted:
+            self.fail_body(ProtocolError(408, "body_timeout", "the body stopped arriving"))
             connection.intake.wake()
 
-    async def send(self, message: Message) -> None:
-        exchange = self.exchange
-        data = exchange.send(message)
-        if data:
-            try:
-                if isinstance(data, bytes):
-                    await self._connection.link.write(data)
-                else:
-                    await self._send_file(data.path)
-            except ClientDisconnected:
-                self.client_gone()
-                raise
-        if exchange.stage is _DONE:
-            self._connection.response_over(self)
-        else:
-            await self._take_turn()
+    async def _send(self, message: Message) -> None:
+        parts = self._large_piece(message) if self.stage is _AT_BODY and self.head_sent else None
+        data = b"" if parts else self.send(message)
+        if data and self.stage is not _DONE and self._hold(data):
+            return
+        try:
+            if type(data) is not bytes:
+                await self._send_file(data.path)  # type: ignore[union-attr]
+            elif data:
+                await self._link.write(data)
+            elif parts:
+                await self._link.write_parts(*parts)
+        except ClientDisconnected:
+            self.client_gone()
+            raise
+        if self.stage is _DONE:
+            self._owner.response_over(self)
+            return
+        # Now and then let others run: a fast client and a fast application must not starve the loop.
+        self._turn += 1
+        if not self._turn % _TURN:
+            await checkpoint()
+
+    def _large_piece(self, message: Message) -> tuple[bytes, ...] | None:
+        """What ``send`` would make of a piece that is worth not to be copied into its frame."""
+        body = message.get("body") if type(message) is dict else None
+        if type(body) is not bytes or len(body) < _LARGE or not message.get("more_body"):
+            return None
+        connection = self._connection
+        if connection.response_left is not None or message.get("type") != _BODY or self.disconnected:
+            return None
+        before, after = connection.frame(len(body))
+        self.body_sent += len(body)
+        return before, body, after
+
+    def _hold(self, data: bytes | FileBody) -> bool:
+        # Of the application's other tasks nobody knows when they suspend.
+        return type(data) is bytes and current_task() is self._task and self._link.hold(data)
 
     async def _send_file(self, path: str) -> None:
-        link, exchange = self._connection.link, self.exchange
+        link = self._link
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            before, count, after = exchange.begin_file(os.fstat(fd).st_size)
+            before, count, after = self.begin_file(os.fstat(fd).st_size)
             await link.write(before)
             await link.write_file(fd, count)
             if after:
                 await link.write(after)
         finally:
             os.close(fd)
-
-    async def _take_turn(self) -> None:
-        """Now and then let others run: a fast client and a fast application must not starve the loop."""
-        self._turn += 1
-        if not self._turn % _TURN:
-            await trio.lowlevel.checkpoint()
 
     # For the connection
 
@@ -147,12 +176,12 @@ class Cycle:
         Raises:
             trio.Cancelled: it was cancelled. Nothing else is raised.
         """
-        ledger = self._connection.service.ledger
+        ledger = self._owner.service.ledger
         error: BaseException | None = None
         try:
             if ledger.pre_request is not None:
                 ledger.enter(self.entry)
-            await stepwise(app(scope, self.receive, self.send), copy_context(), self._suspended)
+            await stepwise(app(scope, self._receive, self._send), copy_context(), self._suspended)
         except BaseException as raised:
             if not trio.lowlevel.in_trio_task():
                 raise  # the loop is gone, and so is everything that could be done here
@@ -164,11 +193,28 @@ class Cycle:
             raise cancelled
 
     def _suspended(self) -> None:
+        """Called before whatever else runs: what is held leaves now."""
+        if self._link.held:
+            self._flush()
         if not self._watched:
             self._watched = True
-            self._connection.watch(self)
+            self._owner.watch(self)
         if self.over and not self.detached:
-            self._connection.detach(self)
+            self._owner.detach(self)
+
+    def _flush(self) -> None:
+        try:
+            if not self._link.flush_now():
+                self._owner.nursery.start_soon(self._flush_rest)
+        except ClientDisconnected:
+            self.client_gone()
+
+    async def _flush_rest(self) -> None:
+        """Beside the application, which has gone on and learns from the next ``send`` what came of this."""
+        try:
+            await self._link.flush()
+        except ClientDisconnected:
+            self.client_gone()
 
     def _ended(self, error: BaseException | None, own: BaseException | None) -> None:
         """
@@ -176,34 +222,37 @@ class Cycle:
             error: What came out of the application.
             own: The part of it that is not our cancellation.
         """
-        connection, exchange = self._connection, self.exchange
+        connection = self._owner
         ledger = connection.service.ledger
-        if error is not None or exchange.stage is not _DONE:
+        if error is not None or self.stage is not _DONE:
+            if self._link.held:
+                self._flush()
             # An error in the cleanup after a cancellation is an error.
-            data = ledger.conclude(self.entry, exchange, own or error, "" if own is not None else self.reason)
+            data = ledger.conclude(self.entry, self, own or error, "" if own is not None else self.reason)
             if data:
                 self._write_page(data)
             if isinstance(own, (SystemExit, KeyboardInterrupt)):
                 connection.service.leave_with(own)
-        connection.response_over(self)
-        ledger.end(self.entry, exchange)
+        if not self.over:
+            connection.response_over(self)
+        ledger.end(self.entry, self)
 
     def _write_page(self, data: bytes) -> None:
         # Without waiting: a page fits into the socket's buffer, and this task may be a cancelled one.
         try:
-            self._connection.link.write_now(data)
+            self._link.write_now(data)
         except ClientDisconnected:
-            self.exchange.disconnect()
+            self.disconnect()
 
     def client_gone(self) -> None:
         """Nothing that is sent arrives any more."""
-        self.exchange.disconnect()
-        self._connection.intake.wake()
+        self.disconnect()
+        self._owner.intake.wake()
 
     def client_left(self) -> None:
         """The client has ended its side; it may still read."""
-        self.exchange.notice_disconnect()
-        self._connection.intake.wake()
+        self.notice_disconnect()
+        self._owner.intake.wake()
 
     def time_out(self) -> bool:
         """``request_timeout``: answer 504 at once, or cut the answer off, and cancel the application.
@@ -213,8 +262,8 @@ class Cycle:
         """
         if self.over or self.reason:
             return False
-        connection = self._connection
-        data = self.exchange.cut_off(504, date=connection.service.ledger.date())
+        connection = self._owner
+        data = self.cut_off(504, date=connection.service.ledger.date())
         if data:
             self._write_page(data)
         connection.response_over(self)

@@ -67,10 +67,11 @@ class Intake:
         data = self._link.receive()
         if data is None:
             return self.ended
-        self._take(data)
+        self.take(data)
         return True
 
-    def _take(self, data: bytes) -> None:
+    def take(self, data: bytes) -> None:
+        """Take in what was received, ``b""`` for the end of it."""
         if not data:
             self.ended = True
         self._sink.feed(data)
@@ -85,7 +86,7 @@ class Intake:
                 await self._link.readable()
                 data = self._link.receive()
                 if data is not None:
-                    self._take(data)
+                    self.take(data)
                     self.wake()
                     await self._sink.fed()
                 if data == b"":

@@ -10,6 +10,7 @@ import os
 import socket
 from contextlib import suppress
 from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -27,6 +28,11 @@ __all__ = ["Link", "TlsLink"]
 _CHUNK = 64 * 1024
 _FILE_CHUNK = 256 * 1024
 _SENDFILE = 1 << 20
+# Pieces of a stream that follow each other faster than this (seconds) leave together. What comes later does
+# not wait for the application's next suspension: one that blocks the loop would keep it from its client.
+_BURST_GAP = 0.002
+# As many bytes leave in one system call. It costs as much as 2 kB do on their way through the kernel.
+_HOLD_LIMIT = 64 * 1024
 
 
 class Link:
@@ -39,10 +45,17 @@ class Link:
 
     Attributes:
         broken: Nothing more can be sent: the client has gone, or got half of something.
+        held: Pieces that wait for others to join them: whoever holds them flushes them before it suspends.
+        can_be_led: Whether the descriptor alone tells that there is something to receive.
         on_progress: Called when a blocked write has gone on.
     """
 
-    __slots__ = ("_lock", "_send_files", "_write_timeout", "broken", "fd", "on_progress", "sock")
+    __slots__ = (
+        "_held_size", "_lock", "_send_files", "_waited", "_write_timeout", "_wrote_at", "broken", "fd",
+        "held", "on_progress", "sock",
+    )  # fmt: skip
+
+    can_be_led = True
 
     def __init__(self, sock: socket.socket, *, write_timeout: float, send_files: bool) -> None:
         self.sock = sock
@@ -52,6 +65,10 @@ class Link:
         self._send_files = send_files
         self._write_timeout = write_timeout or inf
         self._lock = trio.Lock()
+        self._waited = False
+        self.held: list[bytes] = []
+        self._held_size = 0
+        self._wrote_at = 0.0
 
     # Receiving
 
@@ -67,12 +84,14 @@ class Link:
 
     async def readable(self) -> None:
         """Return when ``receive`` is worth a try."""
+        self._waited = True
         await wait_readable(self.fd)
 
     # Sending
 
     async def write(self, data: bytes) -> None:
-        """Send all of ``data``. Several tasks may: whoever waits is next, and none comes in between.
+        """Send all of ``data``, behind what is held. Several tasks may: whoever waits is next, and none comes
+        in between.
 
         Raises:
             ClientDisconnected: it will not arrive.
@@ -80,8 +99,10 @@ class Link:
         lock = self._lock
         if lock.locked():
             async with lock:
-                await self._write_rest(memoryview(data))
+                await self._write_rest(memoryview(self._behind_held(data)))
             return
+        if self.held:
+            data = self._behind_held(data)
         sent = self.write_now(data)
         if sent < len(data):
             lock.acquire_nowait()
@@ -89,6 +110,39 @@ class Link:
                 await self._write_rest(memoryview(data)[sent:])
             finally:
                 lock.release()
+
+    async def write_parts(self, *parts: bytes) -> None:
+        """``write`` them as one, without making one of them: a copy of 64 kB costs as much as to send 20 kB.
+
+        Raises:
+            ClientDisconnected: as ``write``.
+        """
+        lock = self._lock
+        if self.held or lock.locked() or self.broken:
+            await self.write(b"".join(parts))
+            return
+        sent = self._send_parts(parts)
+        if sent < sum(map(len, parts)):
+            lock.acquire_nowait()
+            try:
+                for part in parts:
+                    if sent < len(part):
+                        await self._write_rest(memoryview(part)[sent:])
+                    sent = max(0, sent - len(part))
+            finally:
+                lock.release()
+
+    def _send_parts(self, parts: tuple[bytes, ...]) -> int:
+        try:
+            return self.sock.sendmsg(parts)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: OSError) -> ClientDisconnected:
+        self.broken = True
+        return ClientDisconnected(error.strerror or str(error))
 
     def write_now(self, data: bytes | memoryview) -> int:
         """Send what fits, without waiting.
@@ -101,14 +155,62 @@ class Link:
         try:
             return self._send(data)
         except OSError as error:
-            self.broken = True
-            raise ClientDisconnected(error.strerror or str(error)) from error
+            raise self._lost(error) from error
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
             return self.sock.send(data)
         except BlockingIOError:
             return 0
+
+    def hold(self, data: bytes) -> bool:
+        """Keep a piece of a response that has more of them, to send it with the next ones.
+
+        Returns:
+            False when it has to be written now: the first of a burst, the one with which there are 64 kB, or
+            one behind a client that takes no more.
+        """
+        now = monotonic()
+        size = self._held_size + len(data)
+        if size >= _HOLD_LIMIT or now - self._wrote_at > _BURST_GAP:
+            self._wrote_at = now
+            return False
+        self._held_size = size
+        self.held.append(data)
+        return True
+
+    def flush_now(self) -> bool:
+        """Send of what is held what fits, without waiting; whether that was all.
+
+        Raises:
+            ClientDisconnected: nothing will arrive.
+        """
+        if not self._lock.locked():
+            data = self._behind_held(b"")
+            sent = self.write_now(data)
+            if sent == len(data):
+                return True
+            self.held.append(data[sent:])
+            self._held_size = len(data) - sent
+        self._wrote_at = 0.0  # the next piece waits for the client, too
+        return False
+
+    async def flush(self) -> None:
+        """Send what is held.
+
+        Raises:
+            ClientDisconnected: it will not arrive.
+        """
+        if self.held or self._lock.locked():
+            await self.write(b"")
+
+    def _behind_held(self, data: bytes) -> bytes:
+        held = self.held
+        if not held:
+            return data
+        held.append(data)
+        self.held, self._held_size = [], 0
+        return b"".join(held)
 
     async def _write_rest(self, rest: memoryview) -> None:
         try:
@@ -123,6 +225,7 @@ class Link:
             raise
 
     async def _wait_writable(self) -> None:
+        self._waited = True
         queued = unsent(self.fd)
         while True:
             with trio.move_on_after(self._write_timeout):
@@ -183,7 +286,8 @@ class Link:
     def close(self) -> None:
         """Close; whoever waits for the socket gets ``trio.ClosedResourceError``."""
         self.broken = True
-        notify_closing(self.fd)
+        if self._waited:
+            notify_closing(self.fd)
         self.sock.close()
 
 
@@ -191,6 +295,8 @@ class TlsLink(Link):
     """A connection over ``ssl.SSLSocket``, whose handshake and reads may each want either direction."""
 
     __slots__ = ("_errors", "_wants_write")
+
+    can_be_led = False  # the kernel does not know what has been decrypted already
 
     def __init__(self, sock: ssl.SSLSocket, *, write_timeout: float, send_files: bool) -> None:
         import ssl
@@ -235,6 +341,7 @@ class TlsLink(Link):
         return None if data is False else data
 
     async def readable(self) -> None:
+        self._waited = True
         if self._tls.pending():
             # Decrypted already: the kernel knows nothing of it.
             await trio.lowlevel.checkpoint()
@@ -242,6 +349,9 @@ class TlsLink(Link):
             await wait_writable(self.fd)
         else:
             await wait_readable(self.fd)
+
+    async def write_parts(self, *parts: bytes) -> None:
+        await self.write(b"".join(parts))
 
     def _send(self, data: bytes | memoryview) -> int:
         try:

@@ -21,6 +21,7 @@ from gunicorn.workers.asgi.tls import TlsExtension
 from gunicorn.workers.asgi.trio_acceptor import Acceptor
 from gunicorn.workers.asgi.trio_connection import Connection
 from gunicorn.workers.asgi.trio_deadlines import Deadlines
+from gunicorn.workers.asgi.trio_leader import Leaders
 from gunicorn.workers.asgi.trio_lifespan import LifespanTask
 from gunicorn.workers.asgi.trio_link import Link, TlsLink
 from gunicorn.workers.engine.link import peer_of
@@ -49,7 +50,10 @@ class Service:
         connections: The open ones.
         state: The lifespan's, copied into each scope.
         draining: No new work is taken.
+        leaders: Serve the connections that wait for a request.
     """
+
+    leaders: Leaders
 
     def __init__(self, worker: ASGIWorker) -> None:
         cfg = worker.cfg
@@ -153,11 +157,14 @@ class Service:
             nursery.start_soon(self._watch_arbiter, self.worker.report.fileno())
         self.worker.become_ready()
         async with trio.open_nursery() as self._handlers:
+            self.leaders = Leaders(self._handlers, self.log)
+            self.leaders.begin()
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(self._acceptor.run)
                 await self._stop.wait()
                 accepting.cancel_scope.cancel()
             await self._leave(self._handlers)
+        self.leaders.close()
 
     async def _beat(self) -> None:
         """From the loop itself: one that an application blocks does not beat."""
