@@ -52,6 +52,12 @@ def registry_python(folder: Path) -> str:
     return str(python)
 
 
+def environment(python: str) -> dict[str, str]:
+    """Where the classes are, and for this interpreter the checkout that this file is in."""
+    folders = [HERE, HERE.parent] if python == sys.executable else [HERE]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -65,8 +71,7 @@ def pool(python: str, workers: int) -> Iterator[str]:
     port = free_port()
     command = [python, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", "--dirty-app", "dirty_app:Work"]
     command += ["--dirty-workers", str(workers), "--log-level", "warning", "dirty_app:app"]
-    environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    with subprocess.Popen(command, cwd=HERE, env=environment, start_new_session=True) as process:
+    with subprocess.Popen(command, cwd=HERE, env=environment(python), start_new_session=True) as process:
         try:
             yield find_pool(python, f"http://127.0.0.1:{port}", process)
         finally:
@@ -97,7 +102,10 @@ def find_pool(python: str, url: str, process: subprocess.Popen[bytes]) -> str:
 def load(python: str, path: str, what: str, seconds: float) -> dict[str, Any]:
     """Run the load; its figures."""
     command = [python, str(HERE / "dirty_load.py"), path, what, str(seconds)]
-    done = subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=120 + 4 * seconds)
+    patience = 120 + 4 * seconds
+    done = subprocess.run(
+        command, cwd=HERE, env=environment(python), check=True, capture_output=True, timeout=patience
+    )
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 

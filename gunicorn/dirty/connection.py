@@ -6,19 +6,27 @@ blocks its greenlet alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gunicorn.dirty import handing
+from gunicorn.dirty import handing, protocol, tlv
 from gunicorn.dirty.errors import DirtyConnectionError, DirtyProtocolError, DirtyTimeoutError
 from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header
 
-__all__ = ["BUFFER", "Connection", "Message", "broken", "can_hand", "unreachable"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BUFFER", "Connection", "Message", "broken", "can_hand", "capabilities", "unreachable"]
 
 #: Bytes of socket buffer to ask for: a large message then takes fewer turns of all processes.
 BUFFER = 1024 * 1024
+
+
+#: By path. A server does not change what it can, nor its path.
+_capabilities: dict[str, frozenset[str]] = {}
 
 
 class Message(NamedTuple):
@@ -42,6 +50,8 @@ class Connection:
         timeout: Seconds to connect, None for no limit.
 
     Attributes:
+        slack: The arbiter keeps the deadline of a call too, and its answer says more. So much longer, in
+            seconds, it is waited for.
         wants_file: The last answer was a large one, so the next one may be as well: it will find a file to be
             in if the request is in one.
 
@@ -49,21 +59,27 @@ class Connection:
         DirtyConnectionError: nobody listens.
     """
 
+    slack = 0.25
+
     def __init__(self, path: str, timeout: float | None) -> None:
-        self.path = path
-        self._decoder = FrameDecoder()
-        self._file: handing.Handed | None = None
-        self._room = handing.Room()
-        self._timeout = timeout
-        self.wants_file = False
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._adopt(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path, timeout)
         try:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-            self._sock.settimeout(timeout)
             self._sock.connect(path)
         except OSError as error:
             self._sock.close()
             raise unreachable(path, error) from error
+
+    def _adopt(self, sock: socket.socket, path: str, timeout: float | None) -> None:
+        self.path = path
+        self.wants_file = False
+        self._decoder = FrameDecoder()
+        self._file: handing.Handed | None = None
+        self._room = handing.Room()
+        self._timeout = timeout
+        self._fill: Callable[[socket.socket, FrameDecoder], int] = _receive_into
+        self._sock = sock
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        sock.settimeout(timeout)
 
     def send(self, message: Message, timeout: float | None, *, in_file: bool = False) -> None:
         """Send it within ``timeout`` seconds; ``in_file``: the arbiter can take its payload in a file.
@@ -100,18 +116,31 @@ class Connection:
                     deadline = time.monotonic() + (timeout or 0.0)
                 else:
                     self._limit(max(deadline - time.monotonic(), 0.001))
-                count = self._sock.recv_into(decoder.space())
+                count = self._fill(self._sock, decoder)
             except TimeoutError:
                 raise DirtyTimeoutError("The pool did not answer in time") from None
             except OSError as error:
                 raise broken(self.path, error) from error
             if not count:
                 raise broken(self.path, None)
-            decoder.wrote(count)
         if frame.request_id != request_id:
             raise DirtyProtocolError(f"an answer to request {frame.request_id} instead of {request_id}")
         self.wants_file = frame.written >= handing.LARGE or len(frame.payload) >= handing.LARGE
         return self._take_file(frame) if frame.written or self._file is not None else frame
+
+    def ask_for_line(self, app_path: str, request_id: int, timeout: float | None) -> socket.socket | None:
+        """A direct way to a worker that has loaded ``app_path``; None when none can be spared now.
+
+        Raises:
+            DirtyError: as ``send`` and ``receive``.
+        """
+        self.send(Message(Kind.LEASE, request_id, tlv.encode_parts({"app_path": app_path})), timeout)
+        self._fill = handing.receive_into
+        try:
+            handed = self.receive(request_id, timeout).handed
+        finally:
+            self._fill = _receive_into
+        return None if handed is None else socket.socket(fileno=handed.detach())
 
     def close(self) -> None:
         self._sock.close()
@@ -140,7 +169,7 @@ class Connection:
         if self._file is None:
             self._file = handing.Handed.create()
         self._file.write(parts, size)
-        handing.send(self._sock, header(kind | HANDED, request_id, size), self._file)
+        handing.send(self._sock, header(kind | HANDED, request_id, size), self._file.fd)
 
     def _take_file(self, frame: Frame) -> Frame:
         file = self._file
@@ -155,9 +184,30 @@ class Connection:
         return frame
 
 
+def _receive_into(sock: socket.socket, decoder: FrameDecoder) -> int:
+    count = sock.recv_into(decoder.space())
+    decoder.wrote(count)
+    return count
+
+
 def can_hand() -> bool:
     """Whether this process's sockets are the plain ones: gevent's wait in their own way."""
     return handing.IS_SUPPORTED and socket.socket.__module__ == "socket"
+
+
+def capabilities(path: str, timeout: float | None) -> frozenset[str]:
+    """What the arbiter there can; asked once for each path.
+
+    Raises:
+        DirtyError: it does not say, within ``timeout`` seconds.
+    """
+    known = _capabilities.get(path)
+    if known is None:
+        with contextlib.closing(Connection(path, timeout)) as connection:
+            connection.send(Message(Kind.STATUS, 0, []), timeout)
+            status = protocol.result_of(connection.receive(0, timeout))
+        known = _capabilities[path] = frozenset(status.get("capabilities", ()))
+    return known
 
 
 def unreachable(path: str, error: OSError) -> DirtyConnectionError:
