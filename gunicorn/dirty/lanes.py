@@ -84,24 +84,19 @@ class Link:
         if self._is_cancelling:
             return
         self._is_cancelling = True
-        if self._lease is not None:
-            self._lease.take(Event.CANCELLED)
+        self._take_back(Event.DROPPED)
         self._set_deadline(trio.current_time() + CANCEL_GRACE)
         if not self._outbox.is_flushing:
             self._send_cancel()
 
     def forget(self) -> None:
         """Nobody wants the answer any more, but the call may run to its end."""
-        self.recall()
+        self._take_back(Event.DROPPED)
         self._call = None
 
     def recall(self) -> bool:
-        """Take back a lease; False if there is none. A call that has begun has its time from now on."""
-        if self._lease is None or not self._lease.is_open:
-            return False
-        self._lease.take(Event.RECALLED)
-        self._set_deadline(trio.current_time() + self._budget)
-        return True
+        """End a lease; False if there is none that has not been ended. Nobody waits for its caller."""
+        return self._take_back(Event.RECALLED)
 
     def close(self) -> None:
         """Close the socket: the worker's thread finds the end of its link."""
@@ -172,6 +167,17 @@ class Link:
         if call.lease is None:
             self._crew.answered += 1
         call.finish()
+
+    def _take_back(self, event: Event) -> bool:
+        """Whether there was an open lease. The time of the call that runs on it, if one does, begins now."""
+        lease = self._lease
+        if lease is None:
+            return False
+        was_open = lease.is_open
+        lease.take(event)
+        if was_open:
+            self._set_deadline(trio.current_time() + self._budget)
+        return was_open
 
     def _end_lease(self, final: Frame | None = None) -> None:
         """The worker is through with it, and says how many calls it has answered; None: it is gone."""

@@ -39,7 +39,7 @@ class Event(enum.Enum):
     """What can happen to a lease."""
 
     RECALLED = enum.auto()  # its time is up, somebody else waits, or the worker is to leave
-    CANCELLED = enum.auto()  # a call on it took too long
+    DROPPED = enum.auto()  # a call on it took too long, or its caller has gone
     RETURNED = enum.auto()  # by the worker, or by its end
 
 
@@ -52,13 +52,13 @@ class Step(NamedTuple):
 
 STEPS: dict[tuple[State, Event], Step] = {
     (State.OPEN, Event.RECALLED): Step(State.ENDING, socket.SHUT_WR),
-    (State.OPEN, Event.CANCELLED): Step(State.CUT, socket.SHUT_RDWR),
+    (State.OPEN, Event.DROPPED): Step(State.CUT, socket.SHUT_RDWR),
     (State.ENDING, Event.RECALLED): Step(State.ENDING),
-    (State.ENDING, Event.CANCELLED): Step(State.CUT, socket.SHUT_RDWR),
+    (State.ENDING, Event.DROPPED): Step(State.CUT, socket.SHUT_RDWR),
     (State.CUT, Event.RECALLED): Step(State.CUT),
-    (State.CUT, Event.CANCELLED): Step(State.CUT),
+    (State.CUT, Event.DROPPED): Step(State.CUT),
     (State.OVER, Event.RECALLED): Step(State.OVER),
-    (State.OVER, Event.CANCELLED): Step(State.OVER),
+    (State.OVER, Event.DROPPED): Step(State.OVER),
     **{(state, Event.RETURNED): Step(State.OVER) for state in State},
 }
 
