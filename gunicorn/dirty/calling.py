@@ -99,17 +99,17 @@ class DirtyClient:
 
     def stash(self, fields: dict[str, Any]) -> Any:
         """Send one stash operation; ``gunicorn.dirty.stash`` is the way to use it."""
-        return self._exchange(Message(Kind.STASH, next(self._ids), tlv.encode_parts(fields)))
+        return self._exchange(Message.of(Kind.STASH, next(self._ids), tlv.encode_parts(fields)))
 
     def status(self) -> dict[str, Any]:
         """What the dirty arbiter says about itself and its workers."""
-        status: dict[str, Any] = self._exchange(Message(Kind.STATUS, next(self._ids), []))
+        status: dict[str, Any] = self._exchange(Message.of(Kind.STATUS, next(self._ids), []))
         return status
 
     def manage(self, operation: int, count: int = 1) -> dict[str, Any]:
         """Ask for more workers, or fewer (``protocol.ManageOp``)."""
         parts = tlv.encode_parts({"op": int(operation), "count": count})
-        answer: dict[str, Any] = self._exchange(Message(Kind.MANAGE, next(self._ids), parts))
+        answer: dict[str, Any] = self._exchange(Message.of(Kind.MANAGE, next(self._ids), parts))
         return answer
 
     def connect(self) -> None:
@@ -139,7 +139,7 @@ class DirtyClient:
 
     def _request(self, app_path: str, action: str, args: Any, kwargs: Any) -> Message:
         parts = protocol.request_parts(app_path, action, args, kwargs, self.timeout)
-        return Message(Kind.REQUEST, next(self._ids), parts)
+        return Message.of(Kind.REQUEST, next(self._ids), parts)
 
     def _exchange(self, message: Message) -> Any:
         return self._take_answer(self._send(message), message.request_id)

@@ -30,16 +30,16 @@ _capabilities: dict[str, frozenset[str]] = {}
 
 
 class Message(NamedTuple):
-    """One message; the pieces of its payload are not joined before they are sent."""
+    """One message; the pieces of its payload, ``size`` bytes in all, are not joined before they are sent."""
 
     kind: Kind
     request_id: int
     parts: list[bytes]
+    size: int
 
-    @property
-    def size(self) -> int:
-        """Bytes of the payload."""
-        return sum(map(len, self.parts))
+    @classmethod
+    def of(cls, kind: Kind, request_id: int, parts: list[bytes]) -> Message:
+        return cls(kind, request_id, parts, sum(map(len, parts)))
 
 
 class Connection:
@@ -93,8 +93,8 @@ class Connection:
             if in_file:
                 self._send_file(message)
             else:
-                kind, request_id, parts = message
-                self._write(b"".join([header(kind, request_id, message.size), *parts]))
+                kind, request_id, parts, size = message
+                self._write(b"".join([header(kind, request_id, size), *parts]))
         except TimeoutError:
             raise DirtyTimeoutError("The call could not be sent in time", timeout=timeout) from None
         except OSError as error:
@@ -134,7 +134,7 @@ class Connection:
         Raises:
             DirtyError: as ``send`` and ``receive``.
         """
-        self.send(Message(Kind.LEASE, request_id, tlv.encode_parts({"app_path": app_path})), timeout)
+        self.send(Message.of(Kind.LEASE, request_id, tlv.encode_parts({"app_path": app_path})), timeout)
         self._fill = handing.receive_into
         try:
             handed = self.receive(request_id, timeout).handed
@@ -164,8 +164,7 @@ class Connection:
     # Large payloads
 
     def _send_file(self, message: Message) -> None:
-        kind, request_id, parts = message
-        size = message.size
+        kind, request_id, parts, size = message
         if self._file is None:
             self._file = handing.Handed.create()
         self._file.write(parts, size)
@@ -204,7 +203,7 @@ def capabilities(path: str, timeout: float | None) -> frozenset[str]:
     known = _capabilities.get(path)
     if known is None:
         with contextlib.closing(Connection(path, timeout)) as connection:
-            connection.send(Message(Kind.STATUS, 0, []), timeout)
+            connection.send(Message.of(Kind.STATUS, 0, []), timeout)
             status = protocol.result_of(connection.receive(0, timeout))
         known = _capabilities[path] = frozenset(status.get("capabilities", ()))
     return known

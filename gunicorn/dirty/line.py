@@ -83,7 +83,7 @@ class Line(Connection):
         except DirtyTimeoutError:
             # What runs there is this call, and nothing comes behind it.
             with contextlib.suppress(DirtyError):
-                self._arbiter.send(Message(Kind.CANCEL, self._lease_id, []), WAIT)
+                self._arbiter.send(Message.of(Kind.CANCEL, self._lease_id, []), WAIT)
             raise DirtyTimeoutError(f"{self.app_path} did not answer in time", timeout=timeout) from None
         except DirtyConnectionError:
             left = REASON_WAIT if timeout is None else max(started + timeout - time.monotonic(), 0.0) + WAIT
