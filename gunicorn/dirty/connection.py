@@ -19,7 +19,16 @@ from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["BUFFER", "Connection", "Message", "broken", "can_hand", "capabilities", "unreachable"]
+__all__ = [
+    "BUFFER",
+    "Connection",
+    "Message",
+    "broken",
+    "can_hand",
+    "capabilities",
+    "receive_into",
+    "unreachable",
+]
 
 #: Bytes of socket buffer to ask for: a large message then takes fewer turns of all processes.
 BUFFER = 1024 * 1024
@@ -76,7 +85,7 @@ class Connection:
         self._file: handing.Handed | None = None
         self._room = handing.Room()
         self._timeout = timeout
-        self._fill: Callable[[socket.socket, FrameDecoder], int] = _receive_into
+        self._fill: Callable[[socket.socket, FrameDecoder], int] = receive_into
         self._sock = sock
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         sock.settimeout(timeout)
@@ -139,7 +148,7 @@ class Connection:
         try:
             handed = self.receive(request_id, timeout).handed
         finally:
-            self._fill = _receive_into
+            self._fill = receive_into
         return None if handed is None else socket.socket(fileno=handed.detach())
 
     def close(self) -> None:
@@ -183,7 +192,8 @@ class Connection:
         return frame
 
 
-def _receive_into(sock: socket.socket, decoder: FrameDecoder) -> int:
+def receive_into(sock: socket.socket, decoder: FrameDecoder) -> int:
+    """Receive bytes into ``decoder``; how many, 0 at the end."""
     count = sock.recv_into(decoder.space())
     decoder.wrote(count)
     return count

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 
 from gunicorn.dirty import protocol
-from gunicorn.dirty.connection import Connection, Message, can_hand, capabilities
+from gunicorn.dirty.connection import Connection, Message, can_hand, capabilities, receive_into
 from gunicorn.dirty.errors import DirtyConnectionError, DirtyError, DirtyTimeoutError, DirtyWorkerError
-from gunicorn.dirty.frames import Frame, Kind
+from gunicorn.dirty.frames import Frame, FrameDecoder, Kind
 
 __all__ = ["Habit", "Line", "Lines"]
 
@@ -23,6 +24,12 @@ CALLS = 8
 QUICK = 0.005
 #: After a refusal it takes twice as many calls, up to these.
 MOST = 1024
+
+#: So long a caller looks for its answer before it sleeps, seconds. For an idle CPU to go to sleep and wake up
+#: takes longer than a short call does: 100 us instead of 45 us in all. A busy one is left to the worker.
+EAGER = 50e-6
+#: After so many answers in a row that took longer, a caller sleeps at once.
+VAIN = 8
 
 
 class Habit:
@@ -70,6 +77,8 @@ class Line(Connection):
         self.app_path = app_path
         self._arbiter = arbiter
         self._lease_id = lease_id
+        self._in_vain = 0
+        self._fill = self._fill_eagerly
 
     def receive(self, request_id: int, timeout: float | None) -> Frame:
         """As ``Connection.receive``.
@@ -89,6 +98,22 @@ class Line(Connection):
             left = REASON_WAIT if timeout is None else max(started + timeout - time.monotonic(), 0.0) + WAIT
             protocol.result_of(self._arbiter.receive(self._lease_id, left))
             raise DirtyWorkerError(f"The worker left a call to {self.app_path} unanswered") from None
+
+    def _fill_eagerly(self, sock: socket.socket, decoder: FrameDecoder) -> int:
+        """As ``receive_into``, without sleep if possible. It is not without a timeout: the socket blocks."""
+        if self._in_vain < VAIN and sock.gettimeout() is not None:
+            fd, buffers, end = sock.fileno(), [decoder.space()], time.monotonic() + EAGER
+            while time.monotonic() < end:
+                try:
+                    count = os.readv(fd, buffers)
+                except BlockingIOError:
+                    os.sched_yield()
+                else:
+                    self._in_vain = 0
+                    decoder.wrote(count)
+                    return count
+            self._in_vain += 1
+        return receive_into(sock, decoder)
 
     def give_back(self) -> Connection | None:
         """End it, while no call is at work: the connection to the arbiter, if that is still good."""
