@@ -82,6 +82,7 @@ class Crew:
         if not self.idle or trio.current_time() < self._contended + PAUSE:
             return False
         self.leases += 1
+        self.lane.lent += 1
         self.idle.pop().begin(call)
         return True
 

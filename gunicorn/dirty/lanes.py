@@ -184,6 +184,7 @@ class Link:
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.take(Event.RETURNED)
+            self._crew.lane.lent -= 1
             if final is not None and final.kind == Kind.RESPONSE:
                 self._crew.answered += protocol.result_of(final)
 

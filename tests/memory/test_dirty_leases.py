@@ -15,13 +15,19 @@ from gunicorn.dirty import protocol
 from gunicorn.dirty.calls import Call
 from gunicorn.dirty.crews import Crew
 from gunicorn.dirty.dispatcher import Dispatcher
-from gunicorn.dirty.errors import DirtyCancelledError, DirtyTimeoutError, DirtyWorkerError
+from gunicorn.dirty.errors import (
+    DirtyCancelledError,
+    DirtyQueueFullError,
+    DirtyTimeoutError,
+    DirtyWorkerError,
+)
 from gunicorn.dirty.frames import Frame, FrameDecoder, Kind
 from gunicorn.dirty.handing import receive_into
 from gunicorn.dirty.lanes import CANCEL_GRACE
 from gunicorn.dirty.lease import PAUSE, SECONDS, Event, Lease, State
 
 APP = "m:A"
+QUEUE = 2
 
 
 class Caller:
@@ -96,8 +102,8 @@ class Pool:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.worker = Worker()
-        self.dispatcher = Dispatcher([APP], 10)
-        self.crew = Crew(self.worker, [self.worker.arbiter_end], 10, self.dispatcher.look_whether_idle)
+        self.dispatcher = Dispatcher([APP], QUEUE)
+        self.crew = Crew(self.worker, [self.worker.arbiter_end], QUEUE, self.dispatcher.look_whether_idle)
         self.crew.open([APP])
         self.dispatcher.ready(self.crew)
         nursery.start_soon(self.crew.links[0].run)
@@ -164,6 +170,21 @@ async def test_who_comes_next_takes_the_worker_back_at_once(autojump_clock: Any,
     assert request.kind == Kind.REQUEST
     await pool.give_back(request.request_id)
     assert other.done == 1
+
+
+@pytest.mark.trio
+async def test_a_lease_takes_no_room_in_the_queue(autojump_clock: Any, pool: Pool) -> None:
+    _, _, number = await pool.leased()
+    callers = [pool.call(number) for number in range(1 + QUEUE)]
+    with pytest.raises(DirtyQueueFullError):
+        pool.call(9)
+    await pool.give_back(number)
+    with pytest.raises(DirtyQueueFullError):
+        pool.call(9)
+    for _ in callers:
+        [request] = pool.worker.hear()
+        await pool.give_back(request.request_id)
+    assert [caller.done for caller in callers] == [1] * len(callers)
 
 
 @pytest.mark.trio
