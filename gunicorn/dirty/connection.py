@@ -146,10 +146,14 @@ class Connection:
         self.send(Message.of(Kind.LEASE, request_id, tlv.encode_parts({"app_path": app_path})), timeout)
         self._fill = handing.receive_into
         try:
-            handed = self.receive(request_id, timeout).handed
+            frame = self.receive(request_id, timeout)
         finally:
             self._fill = receive_into
-        return None if handed is None else socket.socket(fileno=handed.detach())
+        if frame.kind != Kind.LEASE:
+            return None
+        if frame.handed is None:
+            raise DirtyProtocolError("a line without its descriptor")
+        return socket.socket(fileno=frame.handed.detach())
 
     def close(self) -> None:
         self._sock.close()

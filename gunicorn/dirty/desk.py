@@ -48,6 +48,7 @@ class Desk:
             "running": crew.lane.running if crew else 0,
             "backlog": len(crew.lane.queue) if crew else 0,
             "answered": crew.answered if crew else 0,
+            "lent": crew.lane.lent if crew else 0,
             "leases": crew.leases if crew else 0,
         }
 

@@ -13,11 +13,12 @@ from gunicorn.dirty import line, protocol
 from gunicorn.dirty.connection import Connection, Message
 from gunicorn.dirty.errors import (
     DirtyConnectionError,
+    DirtyProtocolError,
     DirtyQueueFullError,
     DirtyTimeoutError,
     DirtyWorkerError,
 )
-from gunicorn.dirty.frames import Frame, FrameDecoder, Kind
+from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header
 from gunicorn.dirty.line import VAIN, Line
 
 LEASE, CALL = 5, 6
@@ -138,3 +139,12 @@ def test_the_connection_is_closed_when_the_arbiter_does_not_answer(pool: Pool, m
     monkeypatch.setattr(line, "WAIT", 0.01)
     assert pool.line.give_back() is None
     assert pool.arbiter.recv(1) == b""
+
+
+def test_a_refusal_and_a_line_that_got_lost(pool: Pool) -> None:
+    pool.arbiter.sendall(protocol.response(LEASE, None))
+    assert pool.connection.ask_for_line("m:A", LEASE, 1.0) is None
+    pool.arbiter.sendall(header(Kind.LEASE | HANDED, LEASE, 0))
+    with pytest.raises(DirtyProtocolError):
+        pool.connection.ask_for_line("m:A", LEASE, 1.0)
+    assert [frame.kind for frame in frames(pool.arbiter)] == [Kind.LEASE, Kind.LEASE]
