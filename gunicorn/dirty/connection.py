@@ -10,14 +10,11 @@ import contextlib
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gunicorn.dirty import handing, protocol, tlv
 from gunicorn.dirty.errors import DirtyConnectionError, DirtyProtocolError, DirtyTimeoutError
 from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = [
     "BUFFER",
@@ -26,7 +23,6 @@ __all__ = [
     "broken",
     "can_hand",
     "capabilities",
-    "receive_into",
     "unreachable",
 ]
 
@@ -85,7 +81,7 @@ class Connection:
         self._file: handing.Handed | None = None
         self._room = handing.Room()
         self._timeout = timeout
-        self._fill: Callable[[socket.socket, FrameDecoder], int] = receive_into
+        self._takes_files = False
         self._sock = sock
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
         sock.settimeout(timeout)
@@ -125,7 +121,7 @@ class Connection:
                     deadline = time.monotonic() + (timeout or 0.0)
                 else:
                     self._limit(max(deadline - time.monotonic(), 0.001))
-                count = self._fill(self._sock, decoder)
+                count = self._fill()
             except TimeoutError:
                 raise DirtyTimeoutError("The pool did not answer in time") from None
             except OSError as error:
@@ -144,16 +140,24 @@ class Connection:
             DirtyError: as ``send`` and ``receive``.
         """
         self.send(Message.of(Kind.LEASE, request_id, tlv.encode_parts({"app_path": app_path})), timeout)
-        self._fill = handing.receive_into
+        self._takes_files = True
         try:
             frame = self.receive(request_id, timeout)
         finally:
-            self._fill = receive_into
+            self._takes_files = False
         if frame.kind != Kind.LEASE:
             return None
         if frame.handed is None:
             raise DirtyProtocolError("a line without its descriptor")
         return socket.socket(fileno=frame.handed.detach())
+
+    def _fill(self) -> int:
+        """Receive bytes into the decoder; how many, 0 at the end."""
+        if self._takes_files:
+            return handing.receive_into(self._sock, self._decoder)
+        count = self._sock.recv_into(self._decoder.space())
+        self._decoder.wrote(count)
+        return count
 
     def close(self) -> None:
         self._sock.close()
@@ -194,13 +198,6 @@ class Connection:
         if frame.kind != Kind.RESPONSE or file.size > handing.KEPT:
             self._file = None
         return frame
-
-
-def receive_into(sock: socket.socket, decoder: FrameDecoder) -> int:
-    """Receive bytes into ``decoder``; how many, 0 at the end."""
-    count = sock.recv_into(decoder.space())
-    decoder.wrote(count)
-    return count
 
 
 def can_hand() -> bool:

@@ -8,9 +8,9 @@ import socket
 import time
 
 from gunicorn.dirty import protocol
-from gunicorn.dirty.connection import Connection, Message, can_hand, capabilities, receive_into
+from gunicorn.dirty.connection import Connection, Message, can_hand, capabilities
 from gunicorn.dirty.errors import DirtyConnectionError, DirtyError, DirtyTimeoutError, DirtyWorkerError
-from gunicorn.dirty.frames import Frame, FrameDecoder, Kind
+from gunicorn.dirty.frames import Frame, Kind
 
 __all__ = ["Habit", "Line", "Lines"]
 
@@ -78,7 +78,6 @@ class Line(Connection):
         self._arbiter = arbiter
         self._lease_id = lease_id
         self._in_vain = 0
-        self._fill = self._fill_eagerly
 
     def receive(self, request_id: int, timeout: float | None) -> Frame:
         """As ``Connection.receive``.
@@ -99,10 +98,11 @@ class Line(Connection):
             protocol.result_of(self._arbiter.receive(self._lease_id, left))
             raise DirtyWorkerError(f"The worker left a call to {self.app_path} unanswered") from None
 
-    def _fill_eagerly(self, sock: socket.socket, decoder: FrameDecoder) -> int:
-        """As ``receive_into``, without sleep if possible. It is not without a timeout: the socket blocks."""
-        if self._in_vain < VAIN and sock.gettimeout() is not None:
-            fd, buffers, end = sock.fileno(), [decoder.space()], time.monotonic() + EAGER
+    def _fill(self) -> int:
+        # Without a timeout the socket blocks, so there is nothing to gain.
+        if self._in_vain < VAIN and self._timeout is not None:
+            decoder, end = self._decoder, time.monotonic() + EAGER
+            fd, buffers = self._sock.fileno(), [decoder.space()]
             while time.monotonic() < end:
                 try:
                     count = os.readv(fd, buffers)
@@ -113,7 +113,7 @@ class Line(Connection):
                     decoder.wrote(count)
                     return count
             self._in_vain += 1
-        return receive_into(sock, decoder)
+        return super()._fill()
 
     def give_back(self) -> Connection | None:
         """End it, while no call is at work: the connection to the arbiter, if that is still good."""

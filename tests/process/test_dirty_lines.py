@@ -38,9 +38,10 @@ def start(serve: Serve, *options: str, workers: int = 1) -> Server:
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callers ask for a line, and wait for it, however slow this machine is."""
+    """Callers ask for a line, and wait for it, however slow this machine is and often they were refused."""
     monkeypatch.setattr(line, "QUICK", PATIENCE)
     monkeypatch.setattr(line, "WAIT", PATIENCE)
+    monkeypatch.setattr(line, "MOST", line.CALLS)
 
 
 @pytest.fixture(scope="module")
