@@ -6,7 +6,9 @@ It uses only what the client of every gunicorn with a pool has, and runs in that
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import sys
 import tempfile
 import threading
@@ -15,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from gunicorn.dirty import DirtyClient
+from gunicorn.dirty import DirtyClient, DirtyError
 
 APP = "dirty_app:Work"
 MEGABYTE = b"x" * 1_000_000
@@ -105,6 +107,56 @@ def leave(path: str) -> float:
         return time.monotonic() - start
 
 
+def killed(path: str, callers: int) -> dict[str, Any]:
+    """The dirty arbiter is killed: how its callers' calls end, and seconds until all are served again."""
+    outcomes: Counter[str] = Counter()
+    back: list[float] = []
+    lock = threading.Lock()
+    with DirtyClient(path, timeout=60) as client:
+        arbiter = client.status()["arbiter_pid"]
+    calling = threading.Barrier(callers + 1)
+    was_killed = threading.Event()
+
+    def call() -> None:
+        mine: Counter[str] = Counter()
+        with DirtyClient(path, timeout=60) as client:
+            client.execute(APP, "echo", 0)
+            calling.wait()
+            while True:
+                begun_after = was_killed.is_set()
+                try:
+                    client.execute(APP, "nap", 0.01)
+                except DirtyError as error:
+                    mine[type(error).__name__] += 1
+                else:
+                    mine["answer"] += 1
+                    if begun_after and not alive(arbiter):
+                        break
+        with lock:
+            outcomes.update(mine)
+            back.append(time.monotonic())
+
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    calling.wait()
+    time.sleep(0.5)
+    start = time.monotonic()
+    os.kill(arbiter, signal.SIGKILL)
+    was_killed.set()
+    for thread in threads:
+        thread.join()
+    return {"back": max(back) - start, "outcomes": outcomes}
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def memory_of(pid: int) -> int:
     """Resident bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
@@ -114,6 +166,8 @@ def main() -> None:
     path, what, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     if what == "slow":
         figures = slow_reader(path, PIECES)
+    elif what == "killed":
+        figures = killed(path, 16)
     elif what == "crowd":
         figures = crowd(path, 64, seconds)
     else:

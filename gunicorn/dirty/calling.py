@@ -11,10 +11,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.dirty import protocol, tlv
-from gunicorn.dirty.connection import Connection, Message, can_hand
+from gunicorn.dirty.connection import Connection, Message, can_hand, capabilities
 from gunicorn.dirty.errors import DirtyConnectionError
 from gunicorn.dirty.frames import Frame, Kind, pack
 from gunicorn.dirty.handing import LARGE
+from gunicorn.dirty.line import Line, Lines
 from gunicorn.dirty.location import find_socket
 
 if TYPE_CHECKING:
@@ -23,16 +24,11 @@ if TYPE_CHECKING:
 
     from gunicorn.dirty.client_async import AsyncConnections
 
-__all__ = ["DEFAULT_TIMEOUT", "SLACK", "DirtyClient"]
+__all__ = ["DEFAULT_TIMEOUT", "DirtyClient"]
 
 #: Seconds.
 DEFAULT_TIMEOUT = 30.0
-#: The arbiter keeps the deadline of a call too, and its answer says more. So much longer, in seconds, it is
-#: waited for.
-SLACK = 0.25
 _MAX_IDLE = 4  # connections kept for the next call
-#: By path. A server does not change what it can, nor its path.
-_takes_files: dict[str, bool] = {}
 
 
 class DirtyClient:
@@ -50,6 +46,7 @@ class DirtyClient:
         self.socket_path = find_socket() if socket_path is None else socket_path
         self.timeout = timeout
         self._idle: list[Connection] = []
+        self._lines = Lines(self.socket_path, self._idle)
         self._ids = itertools.count(1)
         self._pid = os.getpid()
         self._async: AsyncConnections | None = None
@@ -59,6 +56,7 @@ class DirtyClient:
         other = DirtyClient(self.socket_path, timeout)
         self._after_fork()
         other._idle, other._ids, other._async = self._idle, self._ids, self._connections()
+        other._lines = self._lines
         return other
 
     # Synchronous
@@ -71,7 +69,10 @@ class DirtyClient:
             DirtyAppError: the action raised; ``remote_type`` and ``traceback`` say what and where.
             DirtyError: as the class says.
         """
-        return self._exchange(self._request(app_path, action, args, kwargs))
+        message = self._request(app_path, action, args, kwargs)
+        self._after_fork()
+        line = self._lines.send(app_path, message, self.timeout, is_large=message.size >= LARGE)
+        return self._take_answer(line or self._send(message), message.request_id)
 
     def stream(self, app_path: str, action: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Run an action and yield what it yields, as it comes; a plain result is yielded once.
@@ -82,6 +83,8 @@ class DirtyClient:
             DirtyError: as ``execute``.
         """
         message = self._request(app_path, action, args, kwargs)
+        self._after_fork()
+        self._lines.give_back()
         connection = self._send(message)
         try:
             while (frame := self._receive(connection, message.request_id)).kind == Kind.CHUNK:
@@ -96,17 +99,17 @@ class DirtyClient:
 
     def stash(self, fields: dict[str, Any]) -> Any:
         """Send one stash operation; ``gunicorn.dirty.stash`` is the way to use it."""
-        return self._exchange(Message(Kind.STASH, next(self._ids), tlv.encode_parts(fields)))
+        return self._exchange(Message.of(Kind.STASH, next(self._ids), tlv.encode_parts(fields)))
 
     def status(self) -> dict[str, Any]:
         """What the dirty arbiter says about itself and its workers."""
-        status: dict[str, Any] = self._exchange(Message(Kind.STATUS, next(self._ids), []))
+        status: dict[str, Any] = self._exchange(Message.of(Kind.STATUS, next(self._ids), []))
         return status
 
     def manage(self, operation: int, count: int = 1) -> dict[str, Any]:
         """Ask for more workers, or fewer (``protocol.ManageOp``)."""
         parts = tlv.encode_parts({"op": int(operation), "count": count})
-        answer: dict[str, Any] = self._exchange(Message(Kind.MANAGE, next(self._ids), parts))
+        answer: dict[str, Any] = self._exchange(Message.of(Kind.MANAGE, next(self._ids), parts))
         return answer
 
     def connect(self) -> None:
@@ -121,6 +124,7 @@ class DirtyClient:
 
     def close(self) -> None:
         """Close all idle connections; the next call makes another one."""
+        self._lines.close()
         while self._idle:
             self._idle.pop().close()
 
@@ -135,13 +139,15 @@ class DirtyClient:
 
     def _request(self, app_path: str, action: str, args: Any, kwargs: Any) -> Message:
         parts = protocol.request_parts(app_path, action, args, kwargs, self.timeout)
-        return Message(Kind.REQUEST, next(self._ids), parts)
+        return Message.of(Kind.REQUEST, next(self._ids), parts)
 
     def _exchange(self, message: Message) -> Any:
+        return self._take_answer(self._send(message), message.request_id)
+
+    def _take_answer(self, connection: Connection, request_id: int) -> Any:
         pieces: list[Any] = []
-        connection = self._send(message)
         try:
-            while (frame := self._receive(connection, message.request_id)).kind == Kind.CHUNK:
+            while (frame := self._receive(connection, request_id)).kind == Kind.CHUNK:
                 pieces.append(protocol.decode_dict(frame.payload).get("data"))
         except BaseException:
             connection.close()
@@ -150,12 +156,13 @@ class DirtyClient:
         return pieces if frame.kind == Kind.END else protocol.result_of(frame)
 
     def _receive(self, connection: Connection, request_id: int) -> Frame:
-        return connection.receive(request_id, None if self.timeout is None else self.timeout + SLACK)
+        timeout = self.timeout
+        return connection.receive(request_id, None if timeout is None else timeout + connection.slack)
 
     def _send(self, message: Message) -> Connection:
         """A connection on which ``message`` was sent."""
         self._after_fork()
-        timeout = None if self.timeout is None else self.timeout + SLACK
+        timeout = None if self.timeout is None else self.timeout + Connection.slack
         in_file = message.size >= LARGE and self._can_hand(timeout)
         while self._idle:
             connection = self._idle.pop()
@@ -180,23 +187,13 @@ class DirtyClient:
         return connection
 
     def _can_hand(self, timeout: float | None) -> bool:
-        """Whether the arbiter takes large payloads as files; asked once for each path."""
-        path = self.socket_path
-        if path not in _takes_files:
-            _takes_files[path] = can_hand() and self._ask_for_files(timeout)
-        return _takes_files[path]
-
-    def _ask_for_files(self, timeout: float | None) -> bool:
-        connection = Connection(self.socket_path, timeout)
-        try:
-            connection.send(Message(Kind.STATUS, 0, []), timeout)
-            status = protocol.result_of(connection.receive(0, timeout))
-            return "files" in status.get("capabilities", ())
-        finally:
-            connection.close()
+        """Whether the arbiter takes large payloads as files."""
+        return can_hand() and "files" in capabilities(self.socket_path, timeout)
 
     def _give_back(self, connection: Connection) -> None:
-        if len(self._idle) < _MAX_IDLE:
+        if isinstance(connection, Line):
+            self._lines.keep(connection)
+        elif len(self._idle) < _MAX_IDLE:
             self._idle.append(connection)
         else:
             connection.close()

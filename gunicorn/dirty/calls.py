@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from gunicorn.dirty.frames import Frame
     from gunicorn.dirty.lanes import Link
+    from gunicorn.dirty.lease import Lease
     from gunicorn.dirty.pool import Lane
 
 __all__ = ["Call", "Caller"]
@@ -37,15 +38,23 @@ class Call:
         deadline: When it has to be answered, by the clock of trio.
         lane: Where it is queued.
         link: Where it runs.
+        lease: What it is about, if it is no call but a lease; its deadline is then when that is taken back.
     """
 
     __slots__ = (
-        "app_path", "budget", "caller", "deadline", "frame", "is_done", "is_streaming", "lane", "link",
-        "request_id",
+        "app_path", "budget", "caller", "deadline", "frame", "is_done", "is_streaming", "lane", "lease",
+        "link", "request_id",
     )  # fmt: skip
 
     def __init__(
-        self, caller: Caller, request_id: int, app_path: str, frame: Frame, budget: float, deadline: float
+        self,
+        caller: Caller,
+        request_id: int,
+        app_path: str,
+        frame: Frame,
+        budget: float,
+        deadline: float,
+        lease: Lease | None = None,
     ) -> None:
         self.caller = caller
         self.request_id = request_id
@@ -57,6 +66,7 @@ class Call:
         self.is_streaming = False
         self.lane: Lane[Call] | None = None
         self.link: Link | None = None
+        self.lease = lease
 
     def finish(self) -> None:
         """Nothing more will be said to the caller."""

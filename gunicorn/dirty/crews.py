@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
+import trio
+
 from gunicorn.dirty.lanes import Link
+from gunicorn.dirty.lease import PAUSE
 from gunicorn.dirty.pool import Lane
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ class Crew:
     Attributes:
         lane: The worker as the router sees it.
         is_leaving: It takes no more calls.
+        leases: How many callers have had one of its threads for themselves.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class Crew:
         self.idle: list[Link] = []
         self.is_leaving = False
         self.answered = 0
+        self.leases = 0
+        self._contended = -math.inf
         self.links = [Link(sock, self) for sock in socks]
 
     def open(self, paths: Iterable[str]) -> None:
@@ -65,6 +72,24 @@ class Crew:
         else:
             call.lane = self.lane
             self.lane.queue.append(call)
+            self._contended = trio.current_time()
+            for link in self.links:
+                if link.recall():
+                    break
+
+    def lend(self, call: Call) -> bool:
+        """Begin a lease, if a thread is free and nobody had to wait for one just now."""
+        if not self.idle or trio.current_time() < self._contended + PAUSE:
+            return False
+        self.leases += 1
+        self.lane.lent += 1
+        self.idle.pop().begin(call)
+        return True
+
+    def recall(self) -> None:
+        """End all leases."""
+        for link in self.links:
+            link.recall()
 
     def next_call(self) -> Call | None:
         """The call that has waited longest."""
@@ -77,6 +102,7 @@ class Crew:
     def leave(self) -> None:
         """No more calls: links close as soon as they are free, which is how the worker knows."""
         self.is_leaving = True
+        self.recall()
         while self.idle:
             self.idle.pop().close()
 

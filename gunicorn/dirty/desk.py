@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CAPABILITIES", "Desk"]
 
-#: What a caller may use that not every arbiter knows: ``cancel`` messages, and large payloads in files.
-CAPABILITIES = ["cancel", "files"] if IS_SUPPORTED else ["cancel"]
+#: What a caller may use that not every arbiter knows: ``cancel`` messages, large payloads in files, leases.
+#: Leases rest on what a half-closed socket does, and that is known of the system that has such files too.
+CAPABILITIES = ["cancel", "files", "lease"] if IS_SUPPORTED else ["cancel"]
 
 
 class Desk:
@@ -47,6 +48,8 @@ class Desk:
             "running": crew.lane.running if crew else 0,
             "backlog": len(crew.lane.queue) if crew else 0,
             "answered": crew.answered if crew else 0,
+            "lent": crew.lane.lent if crew else 0,
+            "leases": crew.leases if crew else 0,
         }
 
     def manage(self, operation: int, count: int) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class Dispatcher:
         """Take no new calls; wait for the end of those that are there."""
         self.is_draining = True
         self._became_idle = trio.Event()
+        for crew in self.crews.values():
+            crew.recall()
         self.look_whether_idle()
         await self._became_idle.wait()
 
@@ -86,6 +88,15 @@ class Dispatcher:
             self._wait(call)
         if call.link is None and call.deadline != math.inf:
             self._set_alarm(call)
+
+    def lend(self, call: Call) -> bool:
+        """Begin the lease that ``call`` is, if a worker can be spared."""
+        if self.is_draining or not self.pool.serves(call.app_path):
+            return False
+        try:
+            return self.crews[self.pool.choose(call.app_path).age].lend(call)
+        except DirtyQueueFullError:
+            return False
 
     def abandon(self, call: Call, *, cancel: bool) -> None:
         """The caller is gone, or does not want the answer. ``cancel``: a call at work is interrupted."""

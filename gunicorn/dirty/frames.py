@@ -44,6 +44,7 @@ class Kind(enum.IntEnum):
     CLAIM = 0x21
     ASSIGN = 0x22
     LOAD = 0x23
+    LEASE = 0x24
 
 
 #: Added to the type of a message whose payload is in a file: of a request, one that is sent beside the
@@ -74,7 +75,7 @@ class Frame(NamedTuple):
         """
         if self.written:
             raise DirtyProtocolError("a message without the file that it announces")
-        return self.payload if self.handed is None else self.handed.read(room)
+        return self.payload if self.handed is None or not self.handed.size else self.handed.read(room)
 
 
 def header(kind: int, request_id: int, size: int) -> bytes:

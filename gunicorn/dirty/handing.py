@@ -79,6 +79,11 @@ class Handed:
         """
         return cls(os.memfd_create("gunicorn-dirty", os.MFD_CLOEXEC), 0)
 
+    def detach(self) -> int:
+        """The descriptor, which is the caller's from now on."""
+        fd, self.fd = self.fd, -1
+        return fd
+
     def write(self, parts: Sequence[bytes], size: int) -> None:
         """Make ``parts``, ``size`` bytes in all, its payload.
 
@@ -120,16 +125,17 @@ class Handed:
             raise DirtyProtocolError(f"a descriptor that cannot be read ({error.strerror})") from error
 
     def __del__(self) -> None:
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
-def send(sock: socket.socket, head: bytes, handed: Handed) -> None:
-    """Send a header with the file beside it.
+def send(sock: socket.socket, head: bytes, fd: int) -> None:
+    """Send a header with a descriptor beside it.
 
     Raises:
         BlockingIOError: there is no room; nothing was sent.
     """
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [handed.fd]))]
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
     sock.sendmsg([head], rights)
 
 

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gunicorn.dirty import handing, protocol
+from gunicorn.dirty import protocol
 from gunicorn.dirty.errors import DirtyError, DirtyProtocolError, DirtyTimeoutError, DirtyWorkerError
 from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header, pack
+from gunicorn.dirty.lease import Event
+from gunicorn.dirty.outbox import Outbox
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from gunicorn.dirty.calls import Call
     from gunicorn.dirty.crews import Crew
-    from gunicorn.dirty.handing import Handed
+    from gunicorn.dirty.lease import Lease
 
-__all__ = ["CANCEL_GRACE", "SMALL", "Link", "join"]
+__all__ = ["CANCEL_GRACE", "Link"]
 
 #: Seconds that a worker has to let go of a cancelled call before it is killed and replaced.
 CANCEL_GRACE = 2.0
@@ -33,8 +35,6 @@ CANCEL_GRACE = 2.0
 PATIENCE = 300.0
 #: In the place of what was passed on.
 SENT = Frame(Kind.REQUEST, 0, b"")
-#: Below this many bytes a copy is cheaper than a second buffer in the system call.
-SMALL = 32 * 1024
 
 
 def _answer_parts(call: Call, frame: Frame) -> tuple[bytes, bytes | bytearray | memoryview]:
@@ -42,11 +42,6 @@ def _answer_parts(call: Call, frame: Frame) -> tuple[bytes, bytes | bytearray | 
     if frame.written:
         return header(frame.kind | HANDED, call.request_id, frame.written), b""
     return header(frame.kind, call.request_id, len(frame.payload)), frame.payload
-
-
-def join(parts: Sequence[bytes | bytearray | memoryview]) -> bytes:
-    """All parts as one."""
-    return b"".join(parts)
 
 
 class Link:
@@ -57,16 +52,16 @@ class Link:
         self._sock = sock
         self._crew = crew
         self._decoder = FrameDecoder()
+        self._outbox = Outbox(sock, self._flushed)
         self._asked = 0
         self._is_running = False
         self._is_cancelling = False
-        self._is_flushing = False
-        self._unsent: memoryview | None = None
-        self._flush_wanted = trio.Event()
         self._scope = trio.CancelScope()
         self._due = math.inf
         self._armed = math.inf
         self._call: Call | None = None
+        self._lease: Lease | None = None
+        self._budget = math.inf
         self._path = ""
         self.is_open = True
 
@@ -76,14 +71,12 @@ class Link:
         """Send the call to the worker. The link is idle."""
         self._asked += 1
         self._call, call.link = call, self
-        self._path = call.app_path
+        self._path, self._lease, self._budget = call.app_path, call.lease, call.budget
         self._is_running, self._is_cancelling = True, False
         self._crew.lane.running += 1
         self._set_deadline(call.deadline)
         frame, call.frame = call.frame, SENT  # the payload may be large
-        if frame.handed is None or not self._hand_over(frame, frame.handed):
-            payload = frame.content()
-            self._write(header(frame.kind, self._asked, len(payload)), payload)
+        self._outbox.send(frame, self._asked)
 
     def cancel(self) -> None:
         """Nobody wants the answer any more: have the worker let go of the call, or end the worker."""
@@ -91,13 +84,19 @@ class Link:
         if self._is_cancelling:
             return
         self._is_cancelling = True
+        self._take_back(Event.DROPPED)
         self._set_deadline(trio.current_time() + CANCEL_GRACE)
-        if not self._is_flushing:
+        if not self._outbox.is_flushing:
             self._send_cancel()
 
     def forget(self) -> None:
         """Nobody wants the answer any more, but the call may run to its end."""
+        self._take_back(Event.DROPPED)
         self._call = None
+
+    def recall(self) -> bool:
+        """End a lease; False if there is none that has not been ended. Nobody waits for its caller."""
+        return self._take_back(Event.RECALLED)
 
     def close(self) -> None:
         """Close the socket: the worker's thread finds the end of its link."""
@@ -111,7 +110,7 @@ class Link:
         while (frame := self._decoder.next_frame()) is None:
             if not await self._read():
                 return
-        self._write(answer(frame), b"")
+        self._outbox.write(answer(frame), b"")
 
     # --- the task ---
 
@@ -119,7 +118,7 @@ class Link:
         """Carry calls until the worker closes the link, or this side does."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._until_broken, self._flush)
+                nursery.start_soon(self._until_broken, self._outbox.run)
                 await self._until_broken(self._carry)
                 nursery.cancel_scope.cancel()
         finally:
@@ -161,11 +160,33 @@ class Link:
         elif call is not None and final is not None:
             self._finish(call)
         if final is not None:
+            self._end_lease(final)
             self._become_free()
 
     def _finish(self, call: Call) -> None:
-        self._crew.answered += 1
+        if call.lease is None:
+            self._crew.answered += 1
         call.finish()
+
+    def _take_back(self, event: Event) -> bool:
+        """Whether there was an open lease. The time of the call that runs on it, if one does, begins now."""
+        lease = self._lease
+        if lease is None:
+            return False
+        was_open = lease.is_open
+        lease.take(event)
+        if was_open:
+            self._set_deadline(trio.current_time() + self._budget)
+        return was_open
+
+    def _end_lease(self, final: Frame | None = None) -> None:
+        """The worker is through with it, and says how many calls it has answered; None: it is gone."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.take(Event.RETURNED)
+            self._crew.lane.lent -= 1
+            if final is not None and final.kind == Kind.RESPONSE:
+                self._crew.answered += protocol.result_of(final)
 
     async def _answer(
         self, call: Call, parts: list[bytes | bytearray | memoryview], *, is_last: bool
@@ -209,13 +230,17 @@ class Link:
             self._crew.freed()
 
     async def _overdue(self) -> None:
-        """The deadline has passed: of the call, or of the grace after it."""
-        call = self._call
+        """The deadline has passed: of the call, of the grace after it, or of a lease."""
         if self._is_cancelling:
             self._set_deadline(math.inf)
             self._crew.worker.kill(self._path)
-        elif call is not None:
-            self.cancel()
+        elif not self.recall():
+            await self._time_out()
+
+    async def _time_out(self) -> None:
+        call = self._call
+        self.cancel()
+        if call is not None:
             error = DirtyTimeoutError(f"{call.app_path} did not answer in time", timeout=call.budget)
             await self._answer(call, [protocol.error(call.request_id, error)], is_last=True)
             self._set_deadline(trio.current_time() + CANCEL_GRACE)
@@ -225,6 +250,7 @@ class Link:
         if not self._is_running:
             return
         self._is_running = False
+        self._end_lease()
         self._crew.lane.running -= 1
         self._crew.freed()
         call = self._call
@@ -248,57 +274,12 @@ class Link:
         self._decoder.wrote(count)
         return count > 0
 
-    def _hand_over(self, frame: Frame, handed: Handed) -> bool:
-        """Send the file with the payload; False when the socket has no room for the header."""
-        try:
-            handing.send(self._sock, header(frame.kind | HANDED, self._asked, handed.size), handed)
-        except BlockingIOError:
-            return False
-        except OSError:
-            # The worker has just gone, as in ``_write``.
-            return True
-        return True
-
-    def _write(self, head: bytes, payload: bytes | bytearray | memoryview) -> None:
-        """Write as much as goes at once; the rest is the flusher's."""
-        try:
-            if len(payload) <= SMALL:
-                data = join((head, payload))
-                sent = self._sock.send(data)
-                if sent == len(data):
-                    return
-                rest = memoryview(data)[sent:]
-            else:
-                sent = self._sock.sendmsg([head, payload])
-                if sent < len(head):
-                    rest = memoryview(join((head, payload)))[sent:]
-                else:
-                    rest = memoryview(payload)[sent - len(head) :]
-        except BlockingIOError:
-            rest = memoryview(join((head, payload)))
-        except OSError:
-            # The worker has just gone: the task of this link finds the end, and fails the call.
-            return
-        if rest:
-            self._unsent, self._is_flushing = rest, True
-            self._flush_wanted.set()
-
-    async def _flush(self) -> None:
-        while True:
-            await self._flush_wanted.wait()
-            self._flush_wanted = trio.Event()
-            while self._unsent and self.is_open:
-                await trio.lowlevel.wait_writable(self._sock)
-                try:
-                    self._unsent = self._unsent[self._sock.send(self._unsent) :]
-                except BlockingIOError:
-                    continue
-            self._unsent, self._is_flushing = None, False
-            if self._is_cancelling:
-                self._send_cancel()
+    def _flushed(self) -> None:
+        if self._is_cancelling:
+            self._send_cancel()
 
     def _send_cancel(self) -> None:
-        self._write(pack(Kind.CANCEL, self._asked), b"")
+        self._outbox.write(pack(Kind.CANCEL, self._asked), b"")
         self._crew.worker.interrupt()
 
     def _set_deadline(self, deadline: float) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import traceback
-from collections import deque
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,8 @@ from gunicorn.dirty.errors import (
     DirtyError,
     DirtyProtocolError,
 )
-from gunicorn.dirty.frames import HANDED, Frame, FrameDecoder, Kind, header, pack
+from gunicorn.dirty.frames import HANDED, Frame, Kind, header, pack
+from gunicorn.dirty.wire import Wire
 from gunicorn.process.slots import ERRORS, REQUESTS
 
 if TYPE_CHECKING:
@@ -48,24 +47,21 @@ class WorkerLink:
     def __init__(
         self, sock: socket.socket, apps: Apps, slot: Slot | None, is_leaving: Callable[[], bool]
     ) -> None:
-        self._sock = sock
+        self._wire = Wire(sock)
+        self._line: Wire | None = None
         self._apps = apps
         self._slot = slot
         self._is_leaving = is_leaving
-        self._decoder = FrameDecoder()
         self._room = handing.Room()
-        self._reading = threading.Lock()
         self._interrupt: Interrupt | None = None
         self._loop: Any = None
         self._look_again = False
-        self._cancelled = -1
-        self._early: deque[Frame] = deque()
 
     def claim(self, limits: dict[str, int | None], threads: int) -> list[str]:
         """Tell the arbiter what could be loaded here; what it says should be."""
         apps = [[path, limit] for path, limit in limits.items()]
-        self._send(pack(Kind.CLAIM, 0, tlv.encode({"apps": apps, "threads": threads})))
-        frame = self._receive()
+        self._wire.send(pack(Kind.CLAIM, 0, tlv.encode({"apps": apps, "threads": threads})))
+        frame = self._wire.receive()
         if frame is None or frame.kind != Kind.ASSIGN:
             raise SystemExit(0)
         paths: list[str] = protocol.decode_dict(frame.payload)["apps"]
@@ -78,15 +74,11 @@ class WorkerLink:
         """
         self._interrupt = interrupt = Interrupt()
         try:
-            while (frame := self._receive()) is not None:
+            while (frame := self._wire.receive()) is not None:
                 if frame.kind in (Kind.REQUEST, Kind.LOAD):
-                    interrupt.begin(frame.request_id)
-                    # The cancellation may have been seen before the call was begun, or be there unseen.
-                    interrupt.cancel(self._cancelled)
-                    if self._look_again:
-                        self.cancel()
-                    self._work(frame, interrupt)
-                    interrupt.begin(0)
+                    self._work(frame, frame.request_id, interrupt, self._wire)
+                elif frame.kind == Kind.LEASE:
+                    self._serve_line(frame, interrupt)
                 if self._is_leaving():
                     self.leave()
         except (ConnectionError, DirtyProtocolError):
@@ -103,38 +95,51 @@ class WorkerLink:
         """
         # While the thread itself reads it has no call yet; it looks again before it begins one.
         self._look_again = True
-        if self._interrupt is None or not self._reading.acquire(blocking=False):
-            return
-        self._look_again = False
-        try:
-            for frame in self._arrived():
-                if frame.kind == Kind.CANCEL:
-                    self._cancelled = frame.request_id
-                else:
-                    # The next call: the answer to the one before has just been sent.
-                    self._early.append(frame)
-        finally:
-            self._reading.release()
-        self._interrupt.cancel(self._cancelled)
+        if self._interrupt is not None and self._wire.look():
+            self._look_again = False
+            self._interrupt.cancel(self._wire.cancelled)
 
     def leave(self) -> None:
         """Take no more calls than have arrived; one that is at work, or arriving, sees to it afterwards."""
-        is_idle = self._interrupt is None or self._interrupt.request_id == 0
-        if is_idle and not self._early and self._decoder.is_between_frames:
-            # A thread that waits finds the end of its link; bytes that came before are still read.
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RD)
+        line = self._line
+        if line is not None:
+            # Its caller takes what does not arrive to another worker, so nothing has to be waited for.
+            line.end()
+        elif self._wire.is_between_frames and (self._interrupt is None or self._interrupt.request_id == 0):
+            self._wire.end()
+
+    def _serve_line(self, lease: Frame, interrupt: Interrupt) -> None:
+        """Work for one caller alone, until the end of its line; the answer is how many calls that were."""
+        count = 0
+        if lease.handed is not None:
+            with socket.socket(fileno=lease.handed.detach()) as sock:
+                self._line = line = Wire(sock)
+                if self._is_leaving():
+                    line.end()
+                with contextlib.suppress(ConnectionError, DirtyProtocolError):  # a caller that has gone
+                    while (frame := line.receive()) is not None and frame.kind == Kind.REQUEST:
+                        count += 1
+                        self._work(frame, lease.request_id, interrupt, line)
+                self._line = None
+            interrupt.begin(0)  # also when its answer could not be sent
+        self._wire.send(protocol.response(lease.request_id, count))
 
     # Calls
 
-    def _work(self, frame: Frame, interrupt: Interrupt) -> None:
+    def _work(self, frame: Frame, job: int, interrupt: Interrupt, wire: Wire) -> None:
+        """Carry out a request and answer it. ``job``: the arbiter's number for what this thread does."""
         answer: bytes | list[bytes]
+        interrupt.begin(job)
+        # The cancellation may have been seen before the call was begun, or be there unseen.
+        interrupt.cancel(self._wire.cancelled)
+        if self._look_again:
+            self.cancel()
         try:
             if frame.kind == Kind.LOAD:
                 self._apps.load(protocol.decode_dict(frame.payload)["app_path"])
                 answer = protocol.response(frame.request_id, True)
             else:
-                answer = self._call(frame, interrupt)
+                answer = self._call(frame, interrupt, wire)
         except TaskCancelled:
             answer = protocol.error(frame.request_id, DirtyCancelledError("The call was cancelled"))
         except DirtyError as error:
@@ -144,11 +149,12 @@ class WorkerLink:
         finally:
             interrupt.disarm()
         if isinstance(answer, bytes):
-            self._send(answer)
+            wire.send(answer)
         else:
-            self._send_parts(answer)
+            wire.send_parts(answer)
+        interrupt.begin(0)
 
-    def _call(self, frame: Frame, interrupt: Interrupt) -> bytes | list[bytes]:
+    def _call(self, frame: Frame, interrupt: Interrupt, wire: Wire) -> bytes | list[bytes]:
         call = protocol.decode_call(frame.content(self._room))
         app = self._apps[call.app_path]
         entry = self._note(call)
@@ -157,9 +163,9 @@ class WorkerLink:
             result = app(call.action, *call.args, **call.kwargs)
             interrupt.disarm()
             if type(result) is GeneratorType:
-                return self._stream(frame.request_id, result, interrupt)
+                return self._stream(frame.request_id, result, interrupt, wire)
             if hasattr(result, "__anext__"):
-                return self._stream(frame.request_id, self._steps(result, interrupt), interrupt)
+                return self._stream(frame.request_id, self._steps(result, interrupt), interrupt, wire)
             if hasattr(result, "__await__"):
                 result = self._run(result, interrupt)
             return _response(frame, result)
@@ -182,12 +188,12 @@ class WorkerLink:
 
     # Streams
 
-    def _stream(self, request_id: int, items: Iterator[Any], interrupt: Interrupt) -> bytes:
+    def _stream(self, request_id: int, items: Iterator[Any], interrupt: Interrupt, wire: Wire) -> bytes:
         try:
             interrupt.arm()
             for item in items:
                 interrupt.disarm()
-                self._send(protocol.chunk(request_id, item))
+                wire.send(protocol.chunk(request_id, item))
                 interrupt.arm()
         finally:
             interrupt.disarm()
@@ -232,43 +238,6 @@ class WorkerLink:
         if self._loop is not None:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
-
-    # Bytes
-
-    def _receive(self) -> Frame | None:
-        """The next frame; None at the end of the link."""
-        decoder = self._decoder
-        with self._reading:
-            if self._early:
-                return self._early.popleft()
-            while (frame := decoder.next_frame()) is None:
-                if not handing.receive_into(self._sock, decoder):
-                    return None
-        return frame
-
-    def _arrived(self) -> Iterator[Frame]:
-        """The frames that are there already."""
-        while True:
-            while (frame := self._decoder.next_frame()) is not None:
-                yield frame
-            try:
-                if not handing.receive_into(self._sock, self._decoder, socket.MSG_DONTWAIT):
-                    return
-            except OSError:
-                return
-
-    def _send(self, data: bytes) -> None:
-        self._sock.sendall(data)
-
-    def _send_parts(self, parts: list[bytes]) -> None:
-        """As ``_send``; large parts are not copied to join them."""
-        start = 0
-        for position, part in enumerate(parts):
-            if len(part) >= handing.LARGE:
-                self._send(b"".join(parts[start:position]))
-                self._send(part)
-                start = position + 1
-        self._send(b"".join(parts[start:]))
 
 
 def _response(frame: Frame, result: Any) -> bytes | list[bytes]:

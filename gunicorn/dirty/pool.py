@@ -21,17 +21,19 @@ class Lane(Generic[C]):
 
     Attributes:
         running: Calls at work, at most one for each thread of the worker.
+        lent: Threads that count as running and may have nothing to do, so that the queue has room for more.
         queue: Calls that wait for a thread.
         turn: When it was chosen last; the smallest is next among equals.
     """
 
-    __slots__ = ("age", "apps", "limit", "queue", "running", "turn")
+    __slots__ = ("age", "apps", "lent", "limit", "queue", "running", "turn")
 
     def __init__(self, age: int, apps: Iterable[str], limit: int) -> None:
         self.age = age
         self.apps = set(apps)
         self.limit = limit
         self.running = 0
+        self.lent = 0
         self.queue: deque[C] = deque()
         self.turn = 0
 
@@ -39,10 +41,6 @@ class Lane(Generic[C]):
     def backlog(self) -> int:
         """Calls that a new one would come after."""
         return self.running + len(self.queue)
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.queue) >= self.limit
 
 
 class Pool(Generic[C]):
@@ -94,7 +92,7 @@ class Pool(Generic[C]):
         least = (0, 0)
         for lane in self._holders.get(path, ()):
             rank = (lane.running + len(lane.queue), lane.turn)
-            if len(lane.queue) < lane.limit and (best is None or rank < least):
+            if len(lane.queue) < lane.limit + lane.lent and (best is None or rank < least):
                 best, least = lane, rank
         if best is not None:
             best.turn = next(self._turns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,7 +44,11 @@ _WITHOUT_TIMEOUT = b"\x21\x00\x00\x00\x04" + _key("app_path")
 _APP_PATH = _key("app_path") + b"\x11"
 _TIMEOUT = _key("timeout") + b"\x06"
 _F64 = struct.Struct(">d")
-_ACTION, _ARGS, _KWARGS = _CALL_KEYS = _key("action"), _key("args"), _key("kwargs")
+_ACTION = _key("action")
+_ARGS, _KWARGS = _ARGUMENT_KEYS = _key("args"), _key("kwargs")
+#: So many different starts of requests are kept.
+_KNOWN = 256
+_targets: dict[bytes, tuple[str, str]] = {}
 #: What a response begins with.
 _RESULT = b"\x21\x00\x00\x00\x01" + _key("result")
 
@@ -107,18 +112,21 @@ def request_parts(
     app_path: str, action: str, args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float | None
 ) -> list[bytes]:
     """The payload of a request. Other makers' arbiters ignore ``timeout``; it is early for ``route_of``."""
-    parts = [_WITHOUT_TIMEOUT if timeout is None else _WITH_TIMEOUT]
+    parts = [_start_of_request(app_path, action, timeout)]
     write, write_value = parts.append, tlv.write_value
-    write_value(app_path, write, 1)
-    if timeout is not None:
-        write(_TIMEOUT + _F64.pack(timeout))
-    write(_ACTION)
-    write_value(action, write, 1)
-    write(_ARGS)
     write_value(args, write, 1)
     write(_KWARGS)
     write_value(kwargs, write, 1)
     return parts
+
+
+@functools.lru_cache(_KNOWN, typed=True)
+def _start_of_request(app_path: str, action: str, timeout: float | None) -> bytes:
+    """All in front of the arguments, which is the same for most calls of a process."""
+    parts = [_WITHOUT_TIMEOUT if timeout is None else _WITH_TIMEOUT, tlv.encode(app_path)]
+    if timeout is not None:
+        parts.append(_TIMEOUT + _F64.pack(timeout))
+    return b"".join([*parts, _ACTION, tlv.encode(action), _ARGS])
 
 
 def route_of(payload: bytes | bytearray | memoryview) -> Route:
@@ -177,10 +185,11 @@ def decode_call(payload: bytes | bytearray | memoryview) -> Call:
     Raises:
         DirtyProtocolError: a field has the wrong type.
     """
-    usual = _usual_route(payload)
-    values = tlv.decode_known(payload, usual[1], _CALL_KEYS) if usual else None
+    start = payload[: payload.find(_ARGS)] if type(payload) is bytes else b""
+    usual = _targets.get(start) or _usual_target(start)
+    values = tlv.decode_known(payload, len(start), _ARGUMENT_KEYS) if usual else None
     if usual and values:
-        app_path, (action, args, kwargs) = usual[0].app_path, values
+        (app_path, action), (args, kwargs) = usual, values
     else:
         fields = decode_dict(payload)
         app_path, action = fields.get("app_path") or "", fields.get("action") or ""
@@ -193,6 +202,21 @@ def decode_call(payload: bytes | bytearray | memoryview) -> Call:
     ):
         raise DirtyProtocolError("app_path and action must be strings, args a list and kwargs a dict")
     return Call(app_path, action, args, kwargs)
+
+
+def _usual_target(start: bytes) -> tuple[str, str] | None:
+    """Class and action, if ``start`` is all that our client puts in front of the arguments; else None."""
+    route = _usual_route(start)
+    try:
+        found = tlv.decode_known(start, route[1], (_ACTION,)) if route else None
+    except DirtyProtocolError:
+        return None  # the arguments do not begin there
+    if not route or not found or not isinstance(found[0], str):
+        return None
+    if len(_targets) >= _KNOWN:
+        _targets.clear()
+    _targets[start] = target = route[0].app_path, found[0]
+    return target
 
 
 def response(request_id: int, result: Any) -> bytes:

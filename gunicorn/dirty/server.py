@@ -11,7 +11,8 @@ from gunicorn.dirty import handing, protocol
 from gunicorn.dirty.calls import Call
 from gunicorn.dirty.errors import DirtyError, DirtyProtocolError, DirtyWorkerError
 from gunicorn.dirty.frames import FrameDecoder, Kind
-from gunicorn.dirty.lanes import SMALL, join
+from gunicorn.dirty.lease import SECONDS, Event, Lease
+from gunicorn.dirty.outbox import SMALL, join
 from gunicorn.dirty.pool import call_deadline
 from gunicorn.dirty.tables import Tables
 
@@ -147,6 +148,29 @@ class Connection:
             return protocol.error(frame.request_id, error)
         return None
 
+    def _lease(self, frame: Frame) -> bytes | None:
+        """A line to a worker, if one can be spared; else an answer without one."""
+        path = str(protocol.decode_dict(frame.content()).get("app_path"))
+        if frame.request_id in self._calls:
+            raise DirtyProtocolError(f"request {frame.request_id} is at work already")
+        refusal = protocol.response(frame.request_id, None)
+        try:
+            lease = Lease()
+        except OSError:
+            return refusal
+        budget, end = self._server.limit or math.inf, trio.current_time() + SECONDS
+        call = Call(self, frame.request_id, path, lease.order(), budget, end, lease)
+        if not self._dispatcher.lend(call):
+            lease.take(Event.RETURNED)
+            return refusal
+        try:
+            lease.grant(self._sock, frame.request_id)
+        except OSError:
+            self._dispatcher.abandon(call, cancel=False)
+            return refusal
+        self._calls[frame.request_id] = call
+        return None
+
     def _cancel(self, frame: Frame) -> bytes | None:
         call = self._calls.pop(frame.request_id, None)
         if call is not None:
@@ -253,6 +277,7 @@ def _after(parts: Sequence[bytes | bytearray | memoryview], sent: int) -> memory
 
 _HANDLERS: dict[int, Callable[[Connection, Frame], bytes | None]] = {
     Kind.REQUEST: Connection._request,
+    Kind.LEASE: Connection._lease,
     Kind.CANCEL: Connection._cancel,
     Kind.STASH: Connection._stash,
     Kind.STATUS: Connection._status,

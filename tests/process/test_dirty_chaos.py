@@ -1,5 +1,5 @@
 """Ten thousand calls with random deadlines, cancellations and deaths: everybody gets an answer of its own or
-a typed error, and in time.
+a typed error, and in time. And two callers that call so fast that they get workers for themselves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import anyio
 import pytest
 from harness import Server, wait_until
 
-from gunicorn.dirty import DirtyClient, DirtyError
+from gunicorn.dirty import DirtyClient, DirtyError, line
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +29,7 @@ TIMEOUTS = (0.01, 0.05, 0.2, 1.0, 5.0)
 LATE = 0.5
 THREADS, CALLS = 6, 1000
 TASKS, TASK_CALLS = 20, 100
+LONERS, LONER_CALLS = 2, 20_000
 WORKERS = 4
 
 
@@ -98,6 +99,19 @@ def call_in_thread(path: str, seed: int, record: Record) -> None:
     client.close()
 
 
+def call_in_a_row(path: str, seed: int, record: Record) -> None:
+    """Hardly anything but the shortest calls, and now and then one that takes too long."""
+    chance, who = random.Random(seed), f"loner {seed}"
+    client = DirtyClient(path)
+    for number in range(LONER_CALLS):
+        is_rare = chance.random() < 0.001
+        action, value = ("sleep", 0.1) if is_rare else ("echo", [who, number])
+        timeout = chance.choice(TIMEOUTS) if is_rare or chance.random() < 0.01 else 5.0
+        with record.call(timeout):
+            record.expect(client.with_timeout(timeout).execute(WORK, action, value), value)
+    client.close()
+
+
 def leave_a_stream(client: DirtyClient, chance: random.Random, record: Record) -> None:
     stream = client.stream(WORK, "numbers", 50)
     for expected, piece in zip(range(chance.randrange(1, 30)), stream, strict=False):
@@ -127,44 +141,72 @@ class Killer(threading.Thread):
         super().__init__()
         self._path = path
         self.killed = 0
+        self.leases = 0
         self.finished = threading.Event()
 
     def run(self) -> None:
         chance = random.Random(0)
         with DirtyClient(self._path, timeout=20) as client:
             while not self.finished.wait(0.3):
-                workers = [worker["pid"] for worker in client.status()["workers"] if worker["booted"]]
+                status = client.status()["workers"]
+                self.leases = max(self.leases, *(worker["leases"] for worker in status))
+                workers = [worker["pid"] for worker in status if worker["booted"]]
                 if len(workers) == WORKERS:
                     os.kill(chance.choice(workers), signal.SIGKILL)
                     self.killed += 1
 
 
-def test_ten_thousand_calls_with_deadlines_cancellations_and_deaths(serve: Serve) -> None:
-    pool = ("--dirty-app", WORK, "--dirty-workers", str(WORKERS))
-    server = serve(*pool, app="dirty_tasks:app")
+def run(server: Server, threads: Callable[[str, Record], list[threading.Thread]]) -> tuple[Record, Killer]:
+    """Let them call until they are through, and check what holds for all calls."""
     path = server.get("/socket")
     record, stalls, killer = Record(), Stalls(), Killer(path)
-    threads = [threading.Thread(target=call_in_thread, args=(path, seed, record)) for seed in range(THREADS)]
-    for backend in ("asyncio", "trio"):
-        loop = {"target": anyio.run, "args": (call_in_tasks, path, backend, record)}
-        threads.append(threading.Thread(**loop, kwargs={"backend": backend}))
-    for thread in (stalls, killer, *threads):
+    callers = threads(path, record)
+    for thread in (stalls, killer, *callers):
         thread.start()
-    for thread in threads:
+    for thread in callers:
         thread.join()
     for helper in (killer, stalls):
         helper.finished.set()
         helper.join()
     assert record.wrong == []
-    assert record.outcomes.total() == THREADS * CALLS + 2 * TASKS * TASK_CALLS == 10_000
     assert record.latest < LATE + 3 * stalls.longest
     assert server.count("did not let go of a call") == 0, "a worker was killed that was free"
-    assert killer.killed >= 2
-    assert record.outcomes["answer"] > 5000, record.outcomes
     with DirtyClient(path, timeout=20) as client:
         wait_until(lambda: not load_of(client), what="the end of every call")
         assert client.execute(WORK, "echo", 1) == 1
-    print(record.outcomes, record.latest, stalls.longest, killer.killed)
+    print(record.outcomes, record.latest, stalls.longest, killer.killed, killer.leases)
+    return record, killer
+
+
+def crowd(path: str, record: Record) -> list[threading.Thread]:
+    threads = [threading.Thread(target=call_in_thread, args=(path, seed, record)) for seed in range(THREADS)]
+    for backend in ("asyncio", "trio"):
+        loop = {"target": anyio.run, "args": (call_in_tasks, path, backend, record)}
+        threads.append(threading.Thread(**loop, kwargs={"backend": backend}))
+    return threads
+
+
+def loners(path: str, record: Record) -> list[threading.Thread]:
+    return [threading.Thread(target=call_in_a_row, args=(path, seed, record)) for seed in range(LONERS)]
+
+
+POOL = ("--dirty-app", WORK, "--dirty-workers", str(WORKERS))
+
+
+def test_ten_thousand_calls_with_deadlines_cancellations_and_deaths(serve: Serve) -> None:
+    record, killer = run(serve(*POOL, app="dirty_tasks:app"), crowd)
+    assert record.outcomes.total() == THREADS * CALLS + 2 * TASKS * TASK_CALLS == 10_000
+    assert killer.killed >= 2
+    assert record.outcomes["answer"] > 5000, record.outcomes
+
+
+def test_calls_that_go_straight_to_workers_that_die(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "QUICK", 1.0)  # they are worth a line, however slow this machine is
+    record, killer = run(serve(*POOL, app="dirty_tasks:app"), loners)
+    assert record.outcomes.total() == LONERS * LONER_CALLS
+    assert killer.killed
+    assert killer.leases
+    assert record.outcomes["answer"] > 0.9 * record.outcomes.total(), record.outcomes
 
 
 def load_of(client: DirtyClient) -> int:

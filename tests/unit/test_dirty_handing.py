@@ -50,7 +50,7 @@ def test_a_file_arrives_between_other_frames_in_order(pair: Pair, count: int) ->
     handed = Handed.create()
     handed.write(parts, size)
     theirs.sendall(pack(Kind.STATUS, 1))
-    send(theirs, header(Kind.REQUEST | HANDED, 2, size), handed)
+    send(theirs, header(Kind.REQUEST | HANDED, 2, size), handed.fd)
     theirs.sendall(pack(Kind.CANCEL, 3))
     frames = receive(ours, 3)
     assert [(frame.kind, frame.request_id) for frame in frames] == [(0x11, 1), (0x01, 2), (0x20, 3)]
@@ -66,7 +66,7 @@ def test_a_file_is_used_for_the_answer_and_again(pair: Pair) -> None:
     mine = Handed.create()
     for text in (b"a long request", b"one", b"and a longer request"):
         mine.write([text], len(text))
-        send(theirs, header(Kind.REQUEST | HANDED, 1, len(text)), mine)
+        send(theirs, header(Kind.REQUEST | HANDED, 1, len(text)), mine.fd)
         [frame] = receive(ours, 1)
         assert frame.content() == text
         assert frame.handed is not None

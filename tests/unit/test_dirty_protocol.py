@@ -118,6 +118,20 @@ def test_the_quick_way_to_a_call_finds_what_the_thorough_one_finds(
         protocol.decode_call(b"".join(payload)[:cut])
 
 
+@pytest.mark.parametrize("text", ["args", "\x11\0\0\0\x04args", "\x11\0\0\0\x06action\x11\0\0\0\x04args"])
+def test_names_that_look_like_the_format(text: str) -> None:
+    for _ in range(2):
+        payload = b"".join(protocol.request_parts(text, text, [text], {text: text}, 5.0))
+        assert protocol.decode_call(payload) == (text, text, [text], {text: text})
+
+
+def test_what_is_kept_of_requests_is_bounded() -> None:
+    for number in range(3 * protocol._KNOWN):
+        payload = b"".join(protocol.request_parts("m:A", str(number), [], {}, 5.0))
+        assert protocol.decode_call(payload).action == str(number)
+    assert len(protocol._targets) <= protocol._KNOWN
+
+
 def test_missing_fields_of_a_request_have_defaults() -> None:
     assert protocol.route_of(b"") == ("", None)
     assert protocol.decode_call(b"") == ("", "", [], {})
