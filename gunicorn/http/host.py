@@ -9,7 +9,7 @@ __all__ = ["is_host"]
 _MAX_HOSTS = 256
 # Hosts that have passed. A worker sees a handful of names, and the check is a regular expression for each
 # request.
-_known: set[bytes] = {b""}
+_known: set[bytes] = set()
 
 
 def is_host(value: bytes) -> bool:
@@ -17,7 +17,7 @@ def is_host(value: bytes) -> bool:
 
     Empty is allowed: RFC 9112 3.2 has a client send it for a target without an authority.
     """
-    return value in _known or _check(value)
+    return value in _known or not value or _check(value)
 
 
 def _check(value: bytes) -> bool:
