@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Any
+import socket
+from functools import partial
+from typing import TYPE_CHECKING
 
 from gunicorn.process.slots import CONNECTIONS
 from gunicorn.workers.asgi.protocol import Connection
 from gunicorn.workers.engine.link import peer_of
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Coroutine
 
     from gunicorn.process.listeners import Listener
     from gunicorn.workers.asgi.service import Service
@@ -39,13 +41,12 @@ class Acceptor:
     def __init__(self, service: Service, listeners: list[Listener], limit: int) -> None:
         self.service = service
         self.queue_left = False
-        self._listeners = listeners
         self._limit = limit
         self._open = 0
         # How many are accepted before the loop goes on: twice as many as the last time, if there were that
         # many. To find the queue empty costs a system call and an exception, a tenth of a short connection.
         self._at_once = 1
-        self._names = [_fixed_name(listener) for listener in listeners]
+        self._doors = [_Door(listener) for listener in listeners]
         self._accepting = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._shortage: asyncio.TimerHandle | None = None
@@ -61,8 +62,8 @@ class Acceptor:
         """Accept from now on, as long as there is room."""
         if not self._accepting and self._open < self._limit:
             self._accepting = True
-            for listener, name in zip(self._listeners, self._names, strict=True):
-                self.service.loop.add_reader(listener.fileno(), self._ready, listener, name)
+            for door in self._doors:
+                self.service.loop.add_reader(door.listener.fileno(), self._ready, door)
 
     def stop(self) -> None:
         """Accept nothing, until ``start``."""
@@ -71,49 +72,78 @@ class Acceptor:
             self._shortage = None
         if self._accepting:
             self._accepting = False
-            for listener in self._listeners:
-                self.service.loop.remove_reader(listener.fileno())
+            for door in self._doors:
+                self.service.loop.remove_reader(door.listener.fileno())
 
-    def _ready(self, listener: Listener, name: object) -> None:
+    def _ready(self, door: _Door) -> None:
         for count in range(self._at_once):
-            if self._open >= self._limit or not self._accept(listener, name):
+            if self._open >= self._limit or not self._accept(door):
                 self._at_once = max(1, count)
                 return
         self._at_once = min(2 * self._at_once, _AT_ONCE)
 
-    def _accept(self, listener: Listener, name: object) -> bool:
+    def _accept(self, door: _Door) -> bool:
         try:
-            sock, address = listener.accept()
+            fd, address = door.listener._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             return False
         except OSError as error:
             self._failed(error)
             return False
         # The transport makes it non-blocking.
+        sock = _Accepted(*door.kind, fd)
         self._count(1)
-        self._tasks.add(self.service.loop.create_task(self._serve(sock, address, name or _name_of(sock))))
+        connection = Connection(self.service, peer_of(address), door.name or _name_of(sock))
+        if self.service.tls is None:
+            opening = self.service.loop.connect_accepted_socket(lambda: connection, sock)
+            self._open_plain(opening, connection, sock)
+        else:
+            self._tasks.add(self.service.loop.create_task(self._open_secure(connection, sock)))
         if self._open >= self._limit:
             self.stop()
         return True
 
-    async def _serve(self, sock: socket.socket, address: Any, name: object) -> None:
-        """Hand the socket to a transport; with TLS that includes the handshake."""
-        service = self.service
-        connection = Connection(service, peer_of(address), name)
-        options: dict[str, Any] = {}
-        if service.tls is not None:
-            options = {"ssl": service.tls, "ssl_handshake_timeout": service.handshake_timeout}
+    def _open_plain(
+        self,
+        opening: Coroutine[asyncio.Future[None], None, object],
+        connection: Connection,
+        sock: socket.socket,
+        waited: object = None,
+    ) -> None:
+        """Step the loop's coroutine. All that it waits for is the next turn, which is not worth a task."""
         try:
-            await service.loop.connect_accepted_socket(lambda: connection, sock, **options)
+            wait = opening.send(None)
+        except StopIteration:
+            return
+        except OSError as error:
+            self._not_opened(connection, sock, error)
+            return
+        wait.add_done_callback(partial(self._open_plain, opening, connection, sock))
+
+    async def _open_secure(self, connection: Connection, sock: socket.socket) -> None:
+        """The handshake."""
+        service = self.service
+        try:
+            await service.loop.connect_accepted_socket(
+                lambda: connection,
+                sock,
+                ssl=service.tls,
+                ssl_handshake_timeout=service.handshake_timeout,
+            )
         except (OSError, asyncio.CancelledError) as error:
-            # The client's handshake failed or never came, or the worker leaves.
-            service.log.debug("Connection from %s dropped: %s", address, error or type(error).__name__)
-            if not connection.made:
-                sock.close()
-                self.closed()
+            # It failed or never came, or the worker leaves.
+            self._not_opened(connection, sock, error)
         finally:
             # Not by a callback of the task, which would cost another turn of the loop.
             self._tasks.discard(asyncio.current_task())
+
+    def _not_opened(self, connection: Connection, sock: socket.socket, error: BaseException) -> None:
+        self.service.log.debug(
+            "Connection from %s dropped: %s", connection.peer.host, error or type(error).__name__
+        )
+        if not connection.made:
+            sock.close()
+            self.closed()
 
     def _count(self, amount: int) -> None:
         self._open += amount
@@ -146,11 +176,11 @@ class Acceptor:
         """Take over the connections that the kernel has accepted for us: closing the listener would reset
         them.
         """
-        for listener, name in zip(self._listeners, self._names, strict=True):
+        for door in self._doors:
             misses = 0
             # Another worker may be faster at the first try, or a client may have given up.
             while misses < 2 and self._open < self._limit:
-                misses += not self._accept(listener, name)
+                misses += not self._accept(door)
         self.queue_left = self._open >= self._limit
 
     def cancel(self) -> None:
@@ -160,10 +190,30 @@ class Acceptor:
             task.cancel()
 
 
-def _fixed_name(listener: Listener) -> object:
-    """The name of every socket that ``listener`` accepts; None where each has to be asked for its own."""
-    name = _name_of(listener)
-    return None if isinstance(name, tuple) and name[0] in _ANY_HOST else name
+class _Accepted(socket.socket):
+    """A socket whose family and type are numbers, as C has them.
+
+    Of a ``socket.socket`` they are looked for among the members of enumerations, each time that ``accept``
+    and the loop ask: 3 us for each connection.
+    """
+
+    __slots__ = ()
+
+    family = socket.SocketType.family  # type: ignore[assignment]
+    type = socket.SocketType.type  # type: ignore[assignment]
+
+
+class _Door:
+    """A listener, and what is the same for all sockets that it accepts."""
+
+    __slots__ = ("kind", "listener", "name")
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.kind = int(listener.family), int(listener.type), listener.proto
+        name = _name_of(listener)
+        self.name = None if isinstance(name, tuple) and name[0] in _ANY_HOST else name
+        """None where each socket has to be asked for its own."""
 
 
 def _name_of(sock: socket.socket) -> object:

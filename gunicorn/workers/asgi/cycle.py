@@ -17,7 +17,7 @@ __all__ = ["Cycle"]
 
 Message = dict[str, Any]
 _DONE = Stage.DONE
-_BURST = 256 * 1024
+_BURST = 1024 * 1024
 
 
 class Cycle(HttpExchange):
@@ -48,7 +48,9 @@ class Cycle(HttpExchange):
     async def run(self, app: Any, scope: dict[str, Any]) -> None:
         """Call the application and see to it that its response has an end. Raises nothing."""
         self._started = True
-        ledger = self._link.service.ledger
+        service = self._link.service
+        service.turns.begun -= 1
+        ledger = service.ledger
         error: BaseException | None = None
         try:
             if self.reason:
@@ -75,19 +77,18 @@ class Cycle(HttpExchange):
     async def _send(self, message: Message) -> None:
         """The application's ``send``."""
         data = self.send(message)
-        if not data and self.stage is not _DONE:
-            return  # a head, which waits for the first of the body
         link = self._link
         if type(data) is not bytes:
             link.flush()
             await send_file(link, self, data.path)  # type: ignore[union-attr]
+        elif self.stage is not _DONE:
+            if not data:
+                return  # a head, which waits for the first of the body
+            link.write_piece(data)
+        elif data and link.held:
+            link.write(data)
         elif data:
-            if self.stage is not _DONE:
-                link.write_piece(data)
-            elif link.held:
-                link.write(data)
-            else:
-                link.transport.write(data)
+            link.transport.write(data)
         if self.stage is _DONE:
             link.response_over(self, leftover=True)
         elif link.write_paused:

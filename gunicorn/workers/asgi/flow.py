@@ -107,6 +107,9 @@ class FlowControl(asyncio.Protocol):
 
     def write_piece(self, data: bytes) -> None:
         """Send a piece of a response that has more of them: the first of a burst at once, others together."""
+        if len(data) >= _HOLD_LIMIT:
+            self.write(data)
+            return
         now = monotonic()
         if now - self._wrote_at > _BURST_GAP:
             self._wrote_at = now

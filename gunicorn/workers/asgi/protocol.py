@@ -18,6 +18,7 @@ from gunicorn.http.events import NEED_DATA, ConnectionClosed, Request
 from gunicorn.workers.asgi.alarms import Alarms, Wait
 from gunicorn.workers.asgi.cycle import Cycle
 from gunicorn.workers.asgi.flow import READ_LIMIT, FlowControl
+from gunicorn.workers.asgi.turns import AT_ONCE
 
 if TYPE_CHECKING:
     import asyncio
@@ -63,7 +64,8 @@ class Connection(FlowControl):
     """
 
     __slots__ = (
-        "_budget", "_current", "_leftovers", "_phase", "_scopes", "_server", "can_send_files", "made", "peer",
+        "_budget", "_current", "_leftovers", "_phase", "_scopes", "_server", "_waits", "can_send_files",
+        "made", "peer",
     )  # fmt: skip
 
     def __init__(self, service: Service, peer: Peer, server: object) -> None:
@@ -81,6 +83,7 @@ class Connection(FlowControl):
         self._phase = _OPEN
         self._current: Cycle | SocketCycle | None = None
         self._leftovers = 0
+        self._waits = False
         self._budget = _LINGER_BYTES
 
     # What the transport tells
@@ -94,7 +97,9 @@ class Connection(FlowControl):
             self._server,
             root_path=service.root_path,
             state=service.state,
-            tls=service.tls_extension(transport.get_extra_info("ssl_object")),
+            tls=None
+            if service.tls is None
+            else service.tls_extension(transport.get_extra_info("ssl_object")),
         )
         service.connections.add(self)
         self.alarms.set(Wait.HEAD, service.header_timeout)
@@ -108,10 +113,17 @@ class Connection(FlowControl):
         http = self.http
         http.receive_data(data)
         if self._current is None:
-            self._advance()
-            # Only behind a request: a head that is not complete needs more.
-            if len(data) > READ_LIMIT and self._current is not None:
+            turns = self.service.turns
+            if turns.begun < AT_ONCE:
+                self._advance()
+                # Only behind a request: a head that is not complete needs more.
+                if len(data) > READ_LIMIT and self._current is not None:
+                    self.limit_backlog()
+            elif self._waits:
                 self.limit_backlog()
+            else:
+                self._waits = True
+                turns.wait(self)
             return
         if self._arrival is not None:
             self.wake()
@@ -147,6 +159,14 @@ class Connection(FlowControl):
             self._advance()
 
     # Requests
+
+    def take_turn(self) -> None:
+        """Something was received, while others had their turn."""
+        self._waits = False
+        if self._current is None and self._phase is _OPEN:
+            self._advance()
+            if self._current is not None:
+                self.limit_backlog()
 
     def _advance(self) -> None:
         """Begin the next request, if it is here and nothing is in its way."""
@@ -360,8 +380,12 @@ class Connection(FlowControl):
         self._phase = _Phase.CLOSED
         if not self.lost:
             self.flush()
-            self.transport.close()
-            self._wait_for_end()
+            transport = self.transport
+            # Nearly always everything has been sent, and the end comes with the next turn of the loop.
+            at_once = self.service.tls is None and not transport.get_write_buffer_size()
+            transport.close()
+            if not at_once:
+                self._wait_for_end()
 
     def _wait_for_end(self) -> None:
         """The transport has no deadline of its own for the last bytes, nor for the client's end."""

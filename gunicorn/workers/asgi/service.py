@@ -21,6 +21,7 @@ from gunicorn.workers.asgi.overtime import Overtime
 from gunicorn.workers.asgi.sockets import Sockets
 from gunicorn.workers.asgi.startup import BOOT_FAILURE, StartupWatch
 from gunicorn.workers.asgi.tls import TlsExtension
+from gunicorn.workers.asgi.turns import Turns
 
 if TYPE_CHECKING:
     from gunicorn.workers.asgi.cycle import Cycle
@@ -66,6 +67,7 @@ class Service:
         self.notice = DrainNotice(asyncio.Event())
         self.sockets = Sockets(self)
         self.state: dict[str, Any] = {STATE_KEY: self.notice}
+        self.turns = Turns(loop)
         self._context = contextvars.copy_context()
         self._acceptor = Acceptor(self, worker.sockets, cfg.worker_connections)
         self._stop = asyncio.Event()
@@ -246,6 +248,7 @@ class Service:
     def start(self, cycle: Cycle | SocketCycle, scope: dict[str, Any]) -> None:
         """Run the application for ``cycle`` in a task, and in a context that no other request has touched."""
         self.cycles.add(cycle)
+        self.turns.begun += 1
         # Through run(), because create_task() has a context argument only since Python 3.11; a copy,
         # because the base may be entered already.
         cycle.task = self._context.copy().run(self.loop.create_task, cycle.run(self.app, scope))

@@ -92,6 +92,7 @@ class SocketCycle:
     async def run(self, app: Any, scope: dict[str, Any]) -> None:
         """Call the application and see to it that the WebSocket has an end. Raises nothing."""
         self._started = True
+        self._connection.service.turns.begun -= 1
         error: BaseException | None = None
         try:
             if self.reason:
