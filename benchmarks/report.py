@@ -6,6 +6,7 @@ import datetime
 import os
 from collections import defaultdict
 from functools import partial
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -152,7 +153,8 @@ def _goals(figures: Figures) -> Iterator[str]:
     for (worker, scenario, peer), least in RATE_GOALS.items():
         pair = named.get((worker, OURS)), named.get((worker, peer))
         if all((contender, scenario) in figures.loads for contender in pair):
-            ratio = figures.rate(pair[0], scenario) / figures.rate(pair[1], scenario)
+            rates = [figures.rate(who, scenario) for who in pair]
+            ratio = rates[0] / rates[1] if rates[1] else inf
             yield _goal(f"{worker}, {scenario}, to {peer}", ratio, least=least)
     for worker in ("gthread", "sync"):
         ours, theirs = named.get((worker, OURS)), named.get((worker, REGISTRY))
@@ -169,7 +171,8 @@ def _goals(figures: Figures) -> Iterator[str]:
 def _goal(title: str, ratio: float, *, least: float | None = None, most: float | None = None) -> str:
     required = f">= {least:g}x" if least is not None else f"<= {most:g}x"
     met = ratio >= least if least is not None else ratio <= (most or 0)
-    return _row(title, required, f"{ratio:.2f}x", "yes" if met else "**no**")
+    measured = "it finished none" if ratio == inf else f"{ratio:.2f}x"
+    return _row(title, required, measured, "yes" if met else "**no**")
 
 
 def _number(scale: float, values: Sequence[float], form: str = ".1f") -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.asgi.errors import ClientDisconnected, MessageError
 from gunicorn.asgi.scope import subprotocols
-from gunicorn.asgi.websocket_frames import FRAGMENT, Closed, FrameCodec, InvalidFrame
+from gunicorn.asgi.websocket_closed import Closed
+from gunicorn.asgi.websocket_frames import FRAGMENT, FrameCodec, InvalidFrame
 from gunicorn.asgi.websocket_handshake import (
     WebSocketSettings,
     answer,

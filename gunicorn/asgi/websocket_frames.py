@@ -18,12 +18,13 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 from websockets.typing import ExtensionName
 
+from gunicorn.asgi.websocket_closed import Closed
 from gunicorn.asgi.websocket_scanner import FrameScanner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["FRAGMENT", "Closed", "FrameCodec", "InvalidFrame"]
+__all__ = ["FRAGMENT", "FrameCodec", "InvalidFrame"]
 
 FRAGMENT = 64 * 1024
 """Bytes of payload in one frame at most: a pong or a close never waits behind more than this."""
@@ -40,21 +41,6 @@ _utf8_decoder = getincrementaldecoder("utf-8")
 # The library logs each frame at DEBUG and each end at INFO, which is none of the operator's business.
 _LOG = logging.getLogger("gunicorn.error.websocket")
 _LOG.setLevel(logging.ERROR)
-
-
-class Closed:
-    """The end, as the client or a broken rule brought it.
-
-    Args:
-        code: The client's close code, or the one that it was sent (RFC 6455 7.4.1).
-        reason: The text beside it.
-    """
-
-    __slots__ = ("code", "reason")
-
-    def __init__(self, code: int, reason: str) -> None:
-        self.code = code
-        self.reason = reason
 
 
 class _TextReader(Extension):

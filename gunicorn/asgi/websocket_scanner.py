@@ -17,7 +17,7 @@ except ImportError:  # an installation without its compiled part
     from websockets.utils import apply_mask
 
 if TYPE_CHECKING:
-    from gunicorn.asgi.websocket_frames import Closed
+    from gunicorn.asgi.websocket_closed import Closed
 
 __all__ = ["FrameScanner", "Parser"]
 

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from gunicorn.dirty.frames import Frame
-    from gunicorn.dirty.lanes import Link
     from gunicorn.dirty.lease import Lease
     from gunicorn.dirty.pool import Lane
 
@@ -26,6 +25,16 @@ class Caller(Protocol):
 
     def finished(self, call: Call) -> None:
         """The call has been answered, or never will be."""
+
+
+class Runner(Protocol):
+    """Where a call runs."""
+
+    def cancel(self) -> None:
+        """Have the worker let go of it."""
+
+    def forget(self) -> None:
+        """Nobody waits for its answer."""
 
 
 class Call:
@@ -65,7 +74,7 @@ class Call:
         self.is_done = False
         self.is_streaming = False
         self.lane: Lane[Call] | None = None
-        self.link: Link | None = None
+        self.link: Runner | None = None
         self.lease = lease
 
     def finish(self) -> None:

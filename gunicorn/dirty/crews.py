@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,22 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from gunicorn.dirty.calls import Call
+    from gunicorn.dirty.lanes import Worker
 
-__all__ = ["Crew", "Worker"]
-
-
-class Worker(Protocol):
-    """The process behind a crew."""
-
-    @property
-    def age(self) -> int: ...
-    @property
-    def pid(self) -> int: ...
-    def interrupt(self) -> None:
-        """Have it look for cancelled calls."""
-
-    def kill(self, app_path: str) -> None:
-        """It does not let go of a call to ``app_path``: end it."""
+__all__ = ["Crew"]
 
 
 class Crew:

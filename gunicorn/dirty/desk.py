@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gunicorn.dirty.errors import DirtyError
 from gunicorn.dirty.handing import IS_SUPPORTED
 from gunicorn.dirty.protocol import ManageOp
 
 if TYPE_CHECKING:
-    from gunicorn.dirty.main import Supervisor
+    from gunicorn.dirty.allocation import Allocation
+    from gunicorn.dirty.arbiter import DirtyArbiter
+    from gunicorn.dirty.crews import Crew
+    from gunicorn.dirty.dispatcher import Dispatcher
+    from gunicorn.dirty.members import DirtyChild, DirtyRoster
 
 __all__ = ["CAPABILITIES", "Desk"]
 
 #: What a caller may use that not every arbiter knows: ``cancel`` messages, large payloads in files, leases.
 #: Leases rest on what a half-closed socket does, and that is known of the system that has such files too.
 CAPABILITIES = ["cancel", "files", "lease"] if IS_SUPPORTED else ["cancel"]
+
+
+class Supervisor(Protocol):
+    """What there is to tell and to change."""
+
+    server: DirtyArbiter
+    children: dict[int, DirtyChild]
+    crews: dict[int, Crew]
+    roster: DirtyRoster
+    allocations: dict[int, Allocation]
+    dispatcher: Dispatcher
+
+    def scale(self, change: int) -> int: ...
 
 
 class Desk:

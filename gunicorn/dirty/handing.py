@@ -16,14 +16,12 @@ from __future__ import annotations
 import array
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gunicorn.dirty.errors import DirtyProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from gunicorn.dirty.frames import FrameDecoder
 
 __all__ = ["IS_SUPPORTED", "KEPT", "LARGE", "Handed", "Room", "receive_into", "send"]
 
@@ -139,7 +137,15 @@ def send(sock: socket.socket, head: bytes, fd: int) -> None:
     sock.sendmsg([head], rights)
 
 
-def receive_into(sock: socket.socket, decoder: FrameDecoder, flags: int = 0) -> int:
+class Decoder(Protocol):
+    """What makes frames of bytes and descriptors."""
+
+    def space(self) -> memoryview | bytearray: ...
+    def wrote(self, count: int) -> None: ...
+    def add_descriptors(self, fds: Sequence[int]) -> None: ...
+
+
+def receive_into(sock: socket.socket, decoder: Decoder, flags: int = 0) -> int:
     """Receive bytes and descriptors into ``decoder``; how many bytes, 0 at the end."""
     count, ancillary, _, _ = sock.recvmsg_into([decoder.space()], _ANCILLARY, _CLOEXEC | flags)
     decoder.wrote(count)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gunicorn.dirty.calls import Call
-    from gunicorn.dirty.crews import Crew
     from gunicorn.dirty.lease import Lease
+    from gunicorn.dirty.pool import Lane
 
-__all__ = ["CANCEL_GRACE", "Link"]
+__all__ = ["CANCEL_GRACE", "Link", "Worker"]
 
 #: Seconds that a worker has to let go of a cancelled call before it is killed and replaced.
 CANCEL_GRACE = 2.0
@@ -42,6 +42,34 @@ def _answer_parts(call: Call, frame: Frame) -> tuple[bytes, bytes | bytearray | 
     if frame.written:
         return header(frame.kind | HANDED, call.request_id, frame.written), b""
     return header(frame.kind, call.request_id, len(frame.payload)), frame.payload
+
+
+class Worker(Protocol):
+    """The process behind a link."""
+
+    @property
+    def age(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
+    def interrupt(self) -> None:
+        """Have it look for cancelled calls."""
+
+    def kill(self, app_path: str) -> None:
+        """It does not let go of a call to ``app_path``: end it."""
+
+
+class Crew(Protocol):
+    """What the links of one worker have in common."""
+
+    worker: Worker
+    lane: Lane[Call]
+    idle: list[Link]
+    is_leaving: bool
+    answered: int
+
+    @property
+    def freed(self) -> Callable[[], None]: ...
+    def next_call(self) -> Call | None: ...
 
 
 class Link:

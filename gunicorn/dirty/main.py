@@ -7,7 +7,6 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import trio
 
 from gunicorn.arbiter.actions import Abandoned, CrashLooping, Halt, Promoted, Retire, SpawnChild, Wake
@@ -17,9 +16,10 @@ from gunicorn.arbiter.handle import receive
 from gunicorn.arbiter.processes import Forked, execute
 from gunicorn.arbiter.reaper import reap_strangers
 from gunicorn.arbiter.timing import StopPlan, Timing
-from gunicorn.dirty import protocol, startup, tlv
+from gunicorn.dirty import protocol, tlv
 from gunicorn.dirty.allocation import Allocation, Load
 from gunicorn.dirty.arbiter import DirtyArbiter, DirtyWorkerView
+from gunicorn.dirty.boot import POOL, SIGNALS, VARIABLE
 from gunicorn.dirty.calls import Call
 from gunicorn.dirty.crews import Crew
 from gunicorn.dirty.desk import Desk
@@ -39,28 +39,14 @@ if TYPE_CHECKING:
     from gunicorn.arbiter.actions import Action, ChildExit
     from gunicorn.arbiter.child import Child
     from gunicorn.arbiter.foundry import Process
-    from gunicorn.arbiter.launch import Launch
-    from gunicorn.process.forkserver import ForkServer
-    from gunicorn.process.slots import Slots
+    from gunicorn.dirty.boot import Boot
 
-__all__ = ["Boot", "Supervisor", "run"]
+__all__ = ["Supervisor", "run"]
 
 #: How long workers have after INT or QUIT, and when the main arbiter is gone, seconds.
 QUICK = 1.0
 #: How long the fork server has to leave after its channel is closed, seconds.
 FORK_SERVER_WAIT = 0.5
-
-
-@attrs.frozen
-class Boot:
-    """What the start has made and the loop takes over."""
-
-    launch: Launch
-    slots: Slots
-    fork_server: ForkServer
-    master: Channel
-    listener: socket.socket
-    early: list[int]
 
 
 def run(server: DirtyArbiter, boot: Boot) -> int:
@@ -123,7 +109,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Serve until told to stop; the exit status."""
-        with trio.open_signal_receiver(*startup.SIGNALS, signal.SIGCHLD) as signals:
+        with trio.open_signal_receiver(*SIGNALS, signal.SIGCHLD) as signals:
             async with trio.open_nursery() as self._services:
                 await self._services.start(self.foundry.run)
                 await self._services.start(self.dispatcher.run)
@@ -353,7 +339,7 @@ class Supervisor:
             ours, theirs = Channel.pair()
             variables, fds = forkserver.replacement_environment(theirs, boot.slots, [])
             try:
-                variables[startup.VARIABLE] = startup.POOL
+                variables[VARIABLE] = POOL
                 return ours, await execute(boot.launch.argv, boot.launch, variables, fds)
             finally:
                 theirs.close()

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from gunicorn.arbiter.foundry import MoldError
 from gunicorn.arbiter.members import Wanted
-from gunicorn.errors import ConfigError, HaltServer
 
 if TYPE_CHECKING:
-    from gunicorn.arbiter.actions import Abandoned, Promoted
-    from gunicorn.dirty.main import Supervisor
+    from collections.abc import Sequence
+
+    from gunicorn.arbiter.actions import Abandoned, Action, Promoted
+    from gunicorn.arbiter.foundry import Foundry
+    from gunicorn.dirty.arbiter import DirtyArbiter
+    from gunicorn.dirty.dispatcher import Dispatcher
+    from gunicorn.dirty.members import DirtyRoster
+    from gunicorn.dirty.server import Server
 
 __all__ = ["Reload"]
+
+
+class Supervisor(Protocol):
+    """What a reload needs of the running pool."""
+
+    server: DirtyArbiter
+    foundry: Foundry
+    roster: DirtyRoster
+    dispatcher: Dispatcher
+    calls: Server
+
+    def execute(self, actions: Sequence[Action]) -> None: ...
 
 
 class Reload:
@@ -36,7 +52,7 @@ class Reload:
             server.cfg = server.app.cfg
             paths = server.paths
             await supervisor.foundry.start_mold(generation, [])
-        except (MoldError, ConfigError, HaltServer, Exception, SystemExit) as error:  # noqa: BLE001
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             # The configuration is a program of the user: whatever it raises, the old one still serves.
             server.cfg = server.app.cfg = before
             server.log.error("Dirty arbiter: the reload failed, the pool goes on as before: %s", error)

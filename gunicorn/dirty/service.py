@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from gunicorn.arbiter.processes import execute
+from gunicorn.dirty.boot import VARIABLE
 from gunicorn.dirty.home import SOCKET_VARIABLE
-from gunicorn.dirty.startup import VARIABLE
 from gunicorn.process.channel import Channel
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import os
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from gunicorn.arbiter.launch import LAUNCH
 from gunicorn.dirty.arbiter import DirtyArbiter
+from gunicorn.dirty.boot import POOL, SIGNALS, VARIABLE, Boot
 from gunicorn.dirty.config import PoolApplication
 from gunicorn.dirty.home import SOCKET_VARIABLE, remove
 from gunicorn.dirty.pidfile import DirtyPidfile, end_orphan, path_for
@@ -23,17 +24,8 @@ from gunicorn.process.channel import Channel
 from gunicorn.process.slots import Slots
 from gunicorn.process.titles import set_title
 
-if TYPE_CHECKING:
-    from gunicorn.dirty.main import Boot
+__all__ = ["VARIABLE", "serve_from_environment"]
 
-__all__ = ["SIGNALS", "VARIABLE", "serve_from_environment"]
-
-#: ``<channel fd>,<listener fd>`` in a dirty arbiter; ``pool`` in a fork server that it has started by exec.
-VARIABLE = "GUNICORN_DIRTY_ARBITER"
-POOL = "pool"
-SIGNALS = tuple(
-    getattr(signal, f"SIG{name}") for name in ("TERM", "INT", "QUIT", "HUP", "USR1", "TTIN", "TTOU")
-)
 _SLOTS = 512
 UNHANDLED_ERROR = 255
 
@@ -82,7 +74,7 @@ def _serve(server: DirtyArbiter, master: Channel, listener: socket.socket) -> in
     try:
         server.call_hook("on_dirty_starting", server)
         boot = _start_fork_server(server, master, listener, early)
-        from gunicorn.dirty import main
+        from gunicorn.dirty import main  # here: trio may only be imported once the fork server is there
 
         return main.run(server, boot)
     except Exception:
@@ -113,9 +105,6 @@ def _start_fork_server(
     pool = PoolApplication(server.app)
     slots = Slots.create(_SLOTS, server.cfg.worker_tmp_dir)
     fork_server = forkserver.start(pool, pool.cfg, server.log, [], slots)
-    # Here and not above: trio may only be imported once the fork server is there.
-    from gunicorn.dirty.main import Boot
-
     return Boot(LAUNCH, slots, fork_server, master, listener, early)
 
 

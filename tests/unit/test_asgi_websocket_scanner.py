@@ -8,7 +8,8 @@ from websocket_wire import accepted, frame
 from websockets.frames import Opcode
 
 from gunicorn.asgi.websocket import WebSocketSettings
-from gunicorn.asgi.websocket_frames import Closed, FrameCodec
+from gunicorn.asgi.websocket_closed import Closed
+from gunicorn.asgi.websocket_frames import FrameCodec
 
 SIZES = st.sampled_from([0, 1, 5, 124, 125, 126, 127, 200, 4_000, 65_535, 65_536, 70_000])
 LIMIT = 100_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,9 @@ WITH_A_LOOP = (
 
 # Shells with a nursery of their own: tasks of an arbiter, and the worker that asks for trio as its loop.
 WITH_TRIO = ("gunicorn.arbiter.", "gunicorn.control.server", "gunicorn.dirty.", "gunicorn.workers.asgi.trio_")
+
+# Connections, cycles and services hold each other: a type checker sees circles where a run sees none.
+TIED_BY_TYPES = "gunicorn.workers.asgi"
 
 THIRD_PARTY_OF_LAYER_0 = {"attrs", "attr", "h11", "httptools", "h2", "wsproto"}
 
@@ -161,6 +165,24 @@ def run_time(imports: list[Import], package: str = "gunicorn") -> list[Import]:
     ]
 
 
+def circle(imports: list[Import]) -> list[str]:
+    """Modules that import each other in a circle, the first one that is found."""
+    modules = {item.importer for item in imports}
+    graph: dict[str, set[str]] = {}
+    for item in imports:
+        target = item.target if item.target in modules else item.target.rpartition(".")[0]
+        excepted = item.when == "typing" and item.importer.startswith(TIED_BY_TYPES)
+        # ``from package import module`` is read as both: the package, too, if it is not the importer's own.
+        if target in modules and not excepted and not f"{item.importer}.".startswith(f"{target}."):
+            graph.setdefault(item.importer, set()).add(target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
+
+
 def brings_trio(imports: list[Import]) -> set[str]:
     """Modules whose own import imports trio, directly or through another module."""
     at_import = [item for item in imports if item.when == "import"]
@@ -178,6 +200,10 @@ def test_every_module_has_a_layer() -> None:
 
 def test_imports_point_down(imports: list[Import]) -> None:
     assert [str(item) for item in upward(imports)] == []
+
+
+def test_no_modules_import_each_other(imports: list[Import]) -> None:
+    assert circle(imports) == []
 
 
 def test_only_the_named_shells_import_trio(imports: list[Import]) -> None:
@@ -220,6 +246,14 @@ def test_what_a_worker_may_import_brings_no_event_loop(imports: list[Import]) ->
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_the_reader_sees_circles(tmp_path: Path) -> None:
+    for name, source in (("a", "from .b import x"), ("b", "def f():\n    from . import c"), ("c", "")):
+        (tmp_path / f"{name}.py").write_text(source)
+    assert circle(read_imports(tmp_path)) == []
+    (tmp_path / "c.py").write_text("if TYPE_CHECKING:\n    from gunicorn.a import y")
+    assert set(circle(read_imports(tmp_path))) == {"gunicorn.a", "gunicorn.b", "gunicorn.c"}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gunicorn.errors import ProtocolError
     from gunicorn.http.events import Peer, Request
     from gunicorn.http.policy import Policy
-    from gunicorn.workers.asgi.worker import ASGIWorker
+    from gunicorn.workers.base import Worker
 
 __all__ = ["Entry", "Ledger"]
 
@@ -62,7 +62,7 @@ class Ledger:
         policy: Gives the Date of error pages.
     """
 
-    def __init__(self, worker: ASGIWorker, policy: Policy) -> None:
+    def __init__(self, worker: Worker, policy: Policy) -> None:
         log = worker.log
         self.worker = worker
         self.log = log
@@ -270,7 +270,7 @@ def _is_disconnect(error: BaseException | None) -> bool:
     return False
 
 
-def _hook(worker: ASGIWorker, name: str) -> Callable[..., Any] | None:
+def _hook(worker: Worker, name: str) -> Callable[..., Any] | None:
     """The user's hook; None for the default, which would only cost a call."""
     function: Callable[..., Any] = getattr(worker.cfg, name)
     settings = getattr(worker.cfg, "settings", {})

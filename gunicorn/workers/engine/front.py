@@ -7,7 +7,7 @@ request, and so few of them serve many connections that they never leave the cac
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gunicorn.http.connection import ServerConnection
 from gunicorn.http.known import KnownHeads
@@ -15,14 +15,22 @@ from gunicorn.http.policy import ProxyMode
 
 if TYPE_CHECKING:
     from gunicorn.http.events import Peer
+    from gunicorn.http.known import KnownHead
     from gunicorn.http.policy import Policy
     from gunicorn.process.listeners import Listener
-    from gunicorn.workers.engine.link import Link
 
 __all__ = ["Front"]
 
 # More than that are in use at once only while many clients send their heads slowly.
 _SPARES = 32
+
+
+class Borrower(Protocol):
+    """A connection, to which the protocol is lent."""
+
+    peer: Peer
+    http: ServerConnection
+    known: KnownHead | None
 
 
 class Front:
@@ -59,7 +67,7 @@ class Front:
         # Bounded, with an atomic append and pop.
         self._spares: deque[ServerConnection] = deque(maxlen=_SPARES)
 
-    def lend(self, link: Link) -> ServerConnection:
+    def lend(self, link: Borrower) -> ServerConnection:
         """The protocol for ``link``, from its first byte on."""
         try:
             http = self._spares.pop()
@@ -76,7 +84,7 @@ class Front:
             self._policy, peer, secure=self._secure, shares_requests=True, heads=self._heads
         )
 
-    def take_back(self, link: Link) -> None:
+    def take_back(self, link: Borrower) -> None:
         """From a link that waits for its next request and has nothing of it."""
         http = link.http
         link.known = http.known
@@ -84,7 +92,7 @@ class Front:
             link.http = None  # type: ignore[assignment]  # as in Link
             self._spares.append(http)
 
-    def take_all_back(self, link: Link) -> None:
+    def take_all_back(self, link: Borrower) -> None:
         """From a link that is closed, whatever it was at."""
         http = link.http
         link.http = None  # type: ignore[assignment]  # as in Link
