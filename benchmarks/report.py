@@ -161,7 +161,7 @@ def _goals(figures: Figures) -> Iterator[str]:
         if worker == "gthread" and (ours, CROWD) in figures.loads and (ours, HELLO) in figures.loads:
             ratio = figures.rate(ours, CROWD) / figures.rate(ours, HELLO)
             yield _goal(f"{worker}, 500 connections to 50", ratio, least=CROWD_GOAL)
-        if ours and theirs:
+        if ours and theirs and figures.memory[ours]:  # not measured where only some scenarios are
             memory = [median(each.worker for each in figures.memory[who]) for who in (ours, theirs)]
             yield _goal(f"{worker}, private memory to {REGISTRY}", memory[0] / memory[1], most=MEMORY_GOAL)
             starts = [median(figures.starts[who]) for who in (ours, theirs)]
